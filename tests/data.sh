@@ -1,0 +1,82 @@
+#!/bin/sh
+# data.sh - what the data scripts under examples/data promise: rows, classes, and a split that is disjoint and always
+# the same. Skipped without WordNet; the part on BBC News runs when CLPEFT_TEST_BBC says that its package was fetched.
+set -u
+data=$(cd "$(dirname "$0")/../examples/data" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+is() { # WHAT EXPECTED FOUND
+    if [ "$2" != "$3" ]; then
+        echo "$1: expected $2, found $3"
+        failed=1
+    fi
+}
+count() { wc -l <"$1"; }
+classes() { cut -f 1 "$1" | sort | uniq -c | awk '{ print $1, $2 }'; }
+bad_rows() { awk -F '\t' 'NF != 2 || $1 == "" || $2 == "" || $2 ~ /^ | $/' "$1" | wc -l; }
+sum() { cat "$@" | sha256sum | cut -c 1-16; }
+
+# Every row of the split stands in the whole file, and no text on both sides.
+check_split() { # DIR NAME TRAIN TEST
+    is "$2 training rows" "$3" "$(count "$1/$2-train.tsv")"
+    is "$2 test rows" "$4" "$(count "$1/$2-test.tsv")"
+    is "$2 rows from elsewhere" 0 "$(awk 'NR == FNR { known[$0]; next } !($0 in known)' \
+        "$1/$2.tsv" "$1/$2-train.tsv" "$1/$2-test.tsv" | wc -l)"
+    is "$2 texts on both sides" 0 "$(awk -F '\t' 'NR == FNR { seen[$2]; next } $2 in seen' \
+        "$1/$2-train.tsv" "$1/$2-test.tsv" | wc -l)"
+}
+
+check_wordnet() {
+    sh "$data/wordnet.sh" "$tmp/a" || exit 1
+    is "rows" 82115 "$(count "$tmp/a/wordnet.tsv")"
+    is "rows that are not label, tab, text" 0 "$(bad_rows "$tmp/a/wordnet.tsv")"
+    is "classes" 26 "$(classes "$tmp/a/wordnet.tsv" | wc -l)"
+    is "rows of the classes 03, 06 and 28" "51 noun.Tops 11587 noun.artifact 1028 noun.time" \
+        "$(classes "$tmp/a/wordnet.tsv" | grep -E 'Tops|artifact|time' | xargs)"
+    check_split "$tmp/a" wordnet 1040 2000
+    is "training rows of a class" 40 "$(classes "$tmp/a/wordnet-train.tsv" | cut -d ' ' -f 1 | sort -u)"
+    is "the split of seed 1" 59a98680894b084b "$(sum "$tmp/a/wordnet-train.tsv" "$tmp/a/wordnet-test.tsv")"
+
+    sh "$data/wordnet.sh" --seed 2 "$tmp/b" || exit 1
+    is "the split of seed 2" f95d769af2b19355 "$(sum "$tmp/b/wordnet-train.tsv" "$tmp/b/wordnet-test.tsv")"
+    for n in 260 4160; do
+        sh "$data/wordnet.sh" --train $n --test 500 "$tmp/b" || exit 1
+        check_split "$tmp/b" wordnet $n 500
+    done
+    is "rows of the two small classes" "51 noun.Tops 42 noun.motive" \
+        "$(classes "$tmp/b/wordnet-train.tsv" | grep -E 'Tops|motive' | xargs)"
+}
+
+check_bbc() {
+    sh "$data/bbc.sh" "$tmp/a" || exit 1
+    is "rows" 2225 "$(count "$tmp/a/bbc.tsv")"
+    is "rows that are not label, tab, text" 0 "$(bad_rows "$tmp/a/bbc.tsv")"
+    is "classes" "510 business 386 entertainment 417 politics 511 sports 401 tech" \
+        "$(classes "$tmp/a/bbc.tsv" | xargs)"
+    is "is UTF-8" yes "$(iconv -f UTF-8 -t UTF-8 "$tmp/a/bbc.tsv" | cmp -s - "$tmp/a/bbc.tsv" && echo yes)"
+    check_split "$tmp/a" bbc 1000 1000
+    is "the split of seed 1" 6cbbc89be08c038f "$(sum "$tmp/a/bbc-train.tsv" "$tmp/a/bbc-test.tsv")"
+}
+
+# A refused call says why and leaves nothing behind.
+check_refused() { # STATUS ARGUMENTS...
+    status=$1
+    shift
+    said=$(sh "$data/wordnet.sh" "$@" "$tmp/c" 2>&1)
+    is "status of wordnet.sh $*" "$status" $?
+    [ -n "$said" ] || is "message of wordnet.sh $*" something nothing
+    is "files after wordnet.sh $*" "" "$(ls -A "$tmp/c" 2>/dev/null)"
+}
+
+[ -r /usr/share/wordnet/data.noun ] || exit 77
+check_wordnet
+check_refused 2 --train x
+check_refused 2 --seed -1
+check_refused 2 --rows 5
+check_refused 1 --train 0
+check_refused 1 --train 90000
+check_refused 1 --train 82000
+if [ -n "${CLPEFT_TEST_BBC:-}" ]; then check_bbc; else echo "BBC News: skipped"; fi
+exit $failed
