@@ -1,0 +1,72 @@
+/* model.h - a pretrained transformer: frozen weights and the order of its layers. */
+#ifndef CLPEFT_MODEL_H
+#define CLPEFT_MODEL_H
+
+#include "clpeft/adapter.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct clpeft_model clpeft_model;
+
+typedef struct {
+    size_t max_tokens;    /* tokens of a batch, at most; sizes every buffer. 0: 4096 */
+    size_t max_sequences; /* 0: max_tokens / 2 */
+    size_t max_length;    /* of one sequence. 0: the model's own limit, at most max_tokens */
+    clpeft_dtype weights; /* F32, F16 or BF16: how linear layers are kept. Weights stored narrower or in blocks stay as they are */
+    int forward_only;     /* evaluation only: no second copy of the weights, no activations kept */
+    int one_copy;         /* see clpeft_linear_options */
+    int recompute;        /* keep each block's input only and run its forward again in the backward: less memory, a third
+                             more time */
+} clpeft_model_options;
+
+typedef enum { CLPEFT_BERT, CLPEFT_LLAMA, CLPEFT_VIT } clpeft_family;
+typedef struct {
+    clpeft_family family;
+    char name[64];
+    size_t width, layers, heads, kv_heads, head_size, ffn, vocab, positions;
+    float eps;
+    uint64_t hash; /* of the weights' names, shapes and a sample of their bytes; a checkpoint tells whether it fits */
+} clpeft_model_info;
+
+/* Load a model from a Hugging Face folder (config.json, model.safetensors) or a GGUF file. options may be NULL. Blocks.
+ * Errors:  CLPEFT_FILE_ERROR, CLPEFT_INVALID_FILE (a tensor missing or of a wrong shape: the message names it),
+ *          CLPEFT_UNSUPPORTED (an architecture or option of it that is not known), OpenCL's own codes. */
+CLPEFT_API clpeft_status clpeft_model_load(clpeft_model **model, clpeft_context *ctx, const char *path,
+                                           const clpeft_model_options *options);
+CLPEFT_API void clpeft_model_destroy(clpeft_model *model);
+CLPEFT_API void clpeft_model_get_info(const clpeft_model *model, clpeft_model_info *info);
+
+/* The sites that a comma-separated list of module names selects ("query,value"; "all": every linear layer), in every
+ * block. BERT and ViT: query, key, value, output, up, down; LLaMA: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj (query,
+ * key, value, output, gate, up, down mean the same). *sites is one allocation, freed by free(); names are borrowed from the model.
+ * Errors:  CLPEFT_INVALID_ARGUMENT  an unknown or repeated name (the message lists those there are) */
+CLPEFT_API clpeft_status clpeft_model_sites(const clpeft_model *model, const char *list, clpeft_site **sites, size_t *n);
+/* The module path of a site in Hugging Face's naming, "encoder.layer.0.attention.self.query"; for exports. */
+CLPEFT_API clpeft_status clpeft_model_site_path(const clpeft_model *model, const clpeft_site *site, char *path, size_t size);
+
+/* S sequences, packed; host memory, copied before a call returns. */
+typedef struct {
+    size_t S;
+    const int32_t *row_start; /* [S + 1]; T = row_start[S] */
+    const int32_t *tokens;    /* [T] */
+    const int32_t *labels;    /* [S] for a classifier, [T] for a language model (the next token, -1: not counted); NULL: none */
+} clpeft_batch;
+
+/* Last hidden states of a batch: *y is a view [T,width] into the model's own memory, valid until the next call. keep: hold
+ * the activations for a backward. adapter may be NULL; it must be materialized.
+ * Errors:  CLPEFT_INVALID_SIZE  more tokens or sequences than the model was made for, a sequence too long
+ *          CLPEFT_INVALID_ARGUMENT  row_start decreases, a token outside the vocabulary */
+CLPEFT_API clpeft_status clpeft_model_forward(clpeft_model *model, const clpeft_adapter *adapter, const clpeft_batch *batch,
+                                              int keep, clpeft_view *y, CLPEFT_QUEUE);
+/* The way back of the last forward with keep: dy [T,width] is used up. Gradients go to the adapter. */
+CLPEFT_API clpeft_status clpeft_model_backward(clpeft_model *model, clpeft_adapter *adapter, clpeft_view dy, CLPEFT_QUEUE);
+
+/* Token positions of the last forward's batch on the device: i32 [S + 1]; for pooling. Borrowed. */
+CLPEFT_API clpeft_view clpeft_model_row_start(const clpeft_model *model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

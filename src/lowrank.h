@@ -1,0 +1,51 @@
+/* lowrank.h - what an adapter gives to one linear layer, and takes back.
+ *
+ * The sites of a layer stand side by side: site p has columns [column, column + rank) of R in all. s is folded into b and bt, and
+ * outside of a site's rows and columns they are 0, so that one product over all R columns is right for every row.
+ * Padding (up to the leading dimension) is 0 in a, at, b and bt: the panel kernel loads whole vectors. */
+#ifndef CLP_LOWRANK_H
+#define CLP_LOWRANK_H
+
+#include "clpeft/linear.h"
+#include "status.h"
+
+typedef struct {
+    size_t row, rows;    /* of the layer */
+    size_t column, rank; /* of R */
+    int magnitude;       /* this site has a gain: dg is wanted */
+} clp_lowrank_site;
+
+typedef struct {
+    const clpeft_linear *linear;
+    size_t R;
+    size_t n_sites;
+    const clp_lowrank_site *sites; /* by row */
+    int gain;                      /* g is in use; without it no site of the layer has a magnitude */
+    clpeft_view a;   /* [R,K]  A;        ld = K rounded up to 64, plus 64 */
+    clpeft_view at;  /* [K,R]  A^T;      ld = R rounded up to 64 */
+    clpeft_view b;   /* [N,R]  s B;      ld = R rounded up to 64 */
+    clpeft_view bt;  /* [R,N]  s B^T;    ld = N rounded up to 64, plus 64 */
+    clpeft_view g;   /* [N]    gain, 1 outside of sites with a magnitude; ld 1 */
+    clpeft_view da;  /* [R,K]  += (dZ s B)^T X;      backward adds */
+    clpeft_view dbt; /* [R,N]  += U^T dZ, without s; only the sites' own blocks mean something; backward adds */
+    clpeft_view dg;  /* [N]    += sum_t dy Z in rows of sites with a magnitude; ld 1 */
+} clp_lowrank;
+
+/* The first member of struct clpeft_adapter, so that linear.c knows no more of an adapter than this. */
+typedef struct {
+    size_t n;
+    clp_lowrank *layers;   /* one per adapted linear layer */
+    float dropout;         /* of this step: 0 when evaluating */
+    uint64_t dropout_seed; /* of this step */
+} clp_lowrank_set;
+
+/* The entry of a layer, or NULL: no adapter, or no site there. */
+static inline const clp_lowrank *clp_lowrank_find(const clpeft_adapter *adapter, const clpeft_linear *linear)
+{
+    const clp_lowrank_set *set = (const void *)adapter;
+    for (size_t i = 0; set && i < set->n; i++)
+        if (set->layers[i].linear == linear) return &set->layers[i];
+    return NULL;
+}
+
+#endif
