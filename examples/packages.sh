@@ -15,18 +15,16 @@ done
 [ -n "$missing" ] || exit 0
 
 as_root=
-if [ "$(id -u)" -ne 0 ]; then
-    as_root=sudo
-    command -v sudo >/dev/null 2>&1 || as_root=none
-fi
+if [ "$(id -u)" -ne 0 ]; then as_root=sudo; fi
+
 install() {
-    $as_root apt-get update -qq &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    echo "Installing $*"
+    $as_root apt-get update -qq
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
-echo "Installing:$missing"
-# shellcheck disable=SC2086   # package names hold no spaces
-if [ "$as_root" = none ] || ! install $missing >&2; then
-    echo "Please install the missing packages, then run this again:" >&2
+# shellcheck disable=SC2086   # package names hold no spaces, and no sudo is no word
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null 2>&1 || ! install $missing; then
+    echo "Packages are missing. Install them as root, then run this again:" >&2
     echo "    apt-get install$missing" >&2
     exit 2
 fi

@@ -1,0 +1,119 @@
+#!/bin/sh
+# run.sh [--quick | --only STAGE] - installs what is missing, builds, runs every test, and ends with the line
+# "N passed, N failed, N skipped". Exit status: 0 all passed, 1 something failed, 2 packages are missing.
+#
+#   gcc       build with -Werror; all tests on the default OpenCL device ($CLPEFT_DEVICE chooses another)
+#   clang     build with -Werror
+#   sanitize  build with AddressSanitizer and UBSan; all tests
+#   rusticl   the tests of the meson suite "rusticl" on Mesa's llvmpipe, a second OpenCL implementation
+#
+# --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
+# are there too and are emptied first: the first stage starts cold, the later ones warm.
+# Tests on real models and data read these variables, and are skipped when the download fails:
+#
+#   CLPEFT_TEST_MODEL    folder of MiniLM-L6        CLPEFT_TEST_WORDNET  wordnet.tsv, its split beside it
+#   CLPEFT_TEST_GGUF     SmolLM2-135M, a GGUF file  CLPEFT_TEST_BBC      bbc.tsv, its split beside it
+set -u
+cd "$(dirname "$0")/.." || exit 1
+top=$(pwd)
+build=$top/build/tests
+passed=0 failed=0 skipped=0
+
+packages() {
+    sh examples/packages.sh gcc clang libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers \
+        pocl-opencl-icd mesa-opencl-icd libclblast-dev libjansson-dev libutf8proc-dev check gnuplot-nox wordnet-base \
+        python3-pip unzip || exit 2
+}
+
+count() { # PASSED FAILED SKIPPED
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# get VARIABLE SCRIPT FILE: runs a data script and points the variable at what it made.
+get() {
+    sh "examples/data/$2.sh" "$build/data/$2"
+    case $? in
+    0) export "$1=$build/data/$2/$3" ;;
+    3) echo "$2 could not be downloaded: the tests that need it are skipped." ;;
+    *) count 0 1 0 ;;
+    esac
+}
+
+fetch_data() {
+    export CLPEFT_DATA="${CLPEFT_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/clpeft/data}"
+    get CLPEFT_TEST_WORDNET wordnet wordnet.tsv
+    get CLPEFT_TEST_BBC bbc bbc.tsv
+    get CLPEFT_TEST_MODEL minilm ""
+    get CLPEFT_TEST_GGUF smollm2 SmolLM2-135M-Instruct.Q4_1.gguf
+}
+
+# compile NAME COMPILER OPTIONS...: counts a failure and shows the end of the log when it does not build.
+compile() {
+    name=$1 compiler=$2 log=$build/$1.log
+    shift 2
+    : >"$log"
+    [ -f "$build/$name/build.ninja" ] || CC=$compiler meson setup "$build/$name" -Dwerror=true "$@" >>"$log" 2>&1
+    meson compile -C "$build/$name" >>"$log" 2>&1 && return 0
+    tail -n 60 "$log"
+    count 0 1 0
+    return 1
+}
+
+# check NAME COMMAND...: runs the tests of one build. A program written with check counts as often as it has tests.
+check() {
+    name=$1
+    shift
+    rm -f "$build/$name/meson-logs/testlog.json"
+    "$@" -C "$build/$name" --no-rebuild --print-errorlogs
+    numbers=$(python3 tests/count.py "$build/$name/meson-logs/testlog.json") || numbers="0 1 0"
+    # shellcheck disable=SC2086   # three numbers
+    count $numbers
+}
+
+stage_gcc() {
+    compile gcc gcc && check gcc meson test
+}
+
+stage_clang() {
+    compile clang clang
+}
+
+stage_sanitize() {
+    compile sanitize gcc -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=undefined || return
+    # Only PoCL: the other drivers are unloaded before leaks are looked for, and then no name tells theirs from ours.
+    check sanitize env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd CK_TIMEOUT_MULTIPLIER=10 \
+        LSAN_OPTIONS="suppressions=$top/tests/sanitize.supp:print_suppressions=0" UBSAN_OPTIONS=print_stacktrace=1 \
+        meson test --timeout-multiplier 10
+}
+
+stage_rusticl() {
+    compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_TIMEOUT_MULTIPLIER=4 \
+        meson test --suite rusticl --timeout-multiplier 4
+}
+
+run() { # STAGE...
+    for stage in "$@"; do
+        echo "== $stage"
+        since=$(date +%s)
+        "stage_$stage"
+        echo "== $stage: $(($(date +%s) - since)) s"
+    done
+}
+
+stages="gcc clang sanitize rusticl" data=yes
+case ${1:-} in
+'') ;;
+--quick) stages=gcc data=no ;;
+--only) case " $stages " in *" ${2:-?} "*) stages=$2 ;; *) echo "stages: $stages" >&2 && exit 2 ;; esac ;;
+*) echo "usage: run.sh [--quick | --only STAGE]   stages: $stages" >&2 && exit 2 ;;
+esac
+
+packages
+rm -rf "$build/cache"
+mkdir -p "$build/cache"
+[ $data = no ] || fetch_data
+export XDG_CACHE_HOME="$build/cache"
+# shellcheck disable=SC2086   # names of stages
+run $stages
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
