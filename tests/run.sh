@@ -5,7 +5,7 @@
 #   gcc       build with -Werror; all tests on the default OpenCL device ($CLPEFT_DEVICE chooses another)
 #   clang     build with -Werror
 #   sanitize  build with AddressSanitizer and UBSan; all tests
-#   rusticl   the tests of the meson suite "rusticl" on Mesa's llvmpipe, a second OpenCL implementation
+#   rusticl   the unit tests on Mesa's llvmpipe, a second OpenCL implementation
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
 # are there too and are emptied first: the first stage starts cold, the later ones warm.
@@ -51,9 +51,11 @@ fetch_data() {
 compile() {
     name=$1 compiler=$2 log=$build/$1.log
     shift 2
-    : >"$log"
-    [ -f "$build/$name/build.ninja" ] || CC=$compiler meson setup "$build/$name" -Dwerror=true "$@" >>"$log" 2>&1
-    meson compile -C "$build/$name" >>"$log" 2>&1 && return 0
+    if { [ -f "$build/$name/build.ninja" ] || CC=$compiler meson setup "$build/$name" -Dwerror=true "$@"; } >"$log" 2>&1 &&
+        meson compile -C "$build/$name" >>"$log" 2>&1
+    then
+        return 0
+    fi
     tail -n 60 "$log"
     count 0 1 0
     return 1
@@ -88,7 +90,7 @@ stage_sanitize() {
 
 stage_rusticl() {
     compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_TIMEOUT_MULTIPLIER=4 \
-        meson test --suite rusticl --timeout-multiplier 4
+        meson test --suite unit --timeout-multiplier 4
 }
 
 run() { # STAGE...
