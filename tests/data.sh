@@ -1,6 +1,6 @@
 #!/bin/sh
-# data.sh - what the data scripts under examples/data promise: rows, classes, and a split that is disjoint and always
-# the same. Skipped without WordNet; the part on BBC News runs when CLPEFT_TEST_BBC says that its package was fetched.
+# data.sh - what the scripts under examples/data promise: rows, classes, a split that is disjoint and always the same,
+# and the comparison of runs. Skipped without WordNet; BBC News only when CLPEFT_TEST_BBC says that it was fetched.
 set -u
 data=$(cd "$(dirname "$0")/../examples/data" && pwd)
 tmp=$(mktemp -d)
@@ -70,8 +70,32 @@ check_refused() { # STATUS ARGUMENTS...
     is "files after wordnet.sh $*" "" "$(ls -A "$tmp/c" 2>/dev/null)"
 }
 
+check_compare() {
+    {
+        echo '{"config": {}, "trainable": 9}'
+        echo '{"step": 0, "eval_accuracy": 0.25, "eval_loss": 2}'
+        echo '{"step": 1, "loss": 2.5, "lr": 0.1, "tokens": 7, "seconds": 0.5}'
+        echo '{"step": 2, "loss": 1.5, "lr": 0.1, "tokens": 7, "seconds": 0.5}'
+        echo '{"step": 2, "eval_accuracy": 0.5, "eval_loss": 1}'
+    } >"$tmp/cut.jsonl"
+    {
+        cat "$tmp/cut.jsonl"
+        echo '{"done": true, "trainable": 1234, "accuracy_before": 0.25, "accuracy_after": 0.5,' \
+            '"seconds_per_step": 0.0625, "peak_memory_bytes": 77000000}'
+    } >"$tmp/run.jsonl"
+    is "the table's row" "run 1,234 25.0 % 50.0 % 62 ms 77 MB" \
+        "$(python3 "$data/compare.py" "$tmp/run.jsonl" | tail -n 1 | xargs)"
+    is "a run that was cut" "compare.py: $tmp/cut.jsonl: this run did not finish" \
+        "$(python3 "$data/compare.py" "$tmp/cut.jsonl" 2>&1)"
+    if command -v gnuplot >/dev/null 2>&1; then
+        python3 "$data/compare.py" --chart "$tmp/chart.svg" "$tmp/run.jsonl" >/dev/null
+        is "names of curves in the chart" 2 "$(grep -c '<text>run</text>' "$tmp/chart.svg")"
+    fi
+}
+
 [ -r /usr/share/wordnet/data.noun ] || exit 77
 check_wordnet
+check_compare
 check_refused 2 --train x
 check_refused 2 --seed -1
 check_refused 2 --rows 5
