@@ -54,8 +54,8 @@ CLPEFT_API clpeft_status clpeft_train_gradient(clpeft_trainer *trainer, const cl
 CLPEFT_API clpeft_status clpeft_train_collect(clpeft_trainer *trainer); /* adapter's gradients into the arena: all-reduce after it */
 CLPEFT_API clpeft_status clpeft_train_update(clpeft_trainer *trainer, clpeft_step_result *result);
 
-/* Forward only, without dropout. logits f32 [S,classes], predicted i32 [S], losses f32 [S] in host memory; any may be NULL
- * (losses needs labels). Blocks. */
+/* Forward only, without dropout; not between begin and update. logits f32 [S,classes], predicted i32 [S], losses f32 [S]
+ * in host memory; any may be NULL (losses needs labels). Blocks. */
 CLPEFT_API clpeft_status clpeft_trainer_evaluate(clpeft_trainer *trainer, const clpeft_batch *batch, float *logits,
                                                  int32_t *predicted, float *losses);
 
@@ -74,8 +74,9 @@ CLPEFT_API clpeft_status clpeft_trainer_save(const clpeft_trainer *trainer, cons
 /* Make a trainer from a checkpoint.
  * Errors: CLPEFT_INVALID_FILE, CLPEFT_UNSUPPORTED (made for a model of other shape or other weights: the message says which). */
 CLPEFT_API clpeft_status clpeft_trainer_load(clpeft_trainer **trainer, clpeft_model *model, const char *path);
-/* The options a checkpoint was trained with, without loading a model; and the value of a metadata pair through clpeft_file. */
-CLPEFT_API clpeft_status clpeft_trainer_peek(const char *path, clpeft_trainer_options *options, size_t *classes);
+/* The options a checkpoint was trained with, without loading a model: options->sites points to sites, of size bytes, which holds
+ * the list. Other pairs of the metadata are read through clpeft_file. */
+CLPEFT_API clpeft_status clpeft_trainer_peek(const char *path, clpeft_trainer_options *options, char *sites, size_t size);
 
 #ifdef __cplusplus
 }
