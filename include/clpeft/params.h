@@ -46,8 +46,9 @@ CLPEFT_API clpeft_status clpeft_params_add(clpeft_params *params, const char *na
 /* Allocate the four buffers and upload the first values. Blocks. Once. */
 CLPEFT_API clpeft_status clpeft_params_allocate(clpeft_params *params);
 
+/* Borrowed tensors are valid until the next clpeft_params_add. */
 CLPEFT_API size_t clpeft_params_count(const clpeft_params *params);              /* tensors */
-CLPEFT_API const clpeft_tensor *clpeft_params_tensor(const clpeft_params *params, size_t index); /* borrowed; NULL past the end */
+CLPEFT_API const clpeft_tensor *clpeft_params_tensor(const clpeft_params *params, size_t index); /* NULL past the end */
 CLPEFT_API const clpeft_tensor *clpeft_params_find(const clpeft_params *params, const char *name); /* NULL: none */
 CLPEFT_API size_t clpeft_params_size(const clpeft_params *params);               /* elements of a buffer, padding too */
 CLPEFT_API size_t clpeft_params_trainable(const clpeft_params *params);          /* elements that learn */
@@ -77,7 +78,8 @@ CLPEFT_API clpeft_adamw clpeft_adamw_defaults(void);
  *     scale = min(1, max_norm / (norm + 1e-6));  g = scale grad
  *     m1 = b1 m1 + (1-b1) g;  m2 = b2 m2 + (1-b2) g^2
  *     theta -= lr_kind (m1 / (1-b1^t) / (sqrt(m2 / (1-b2^t)) + eps) + weight_decay theta)
- * A gradient with a NaN or infinity changes nothing but the count of skipped steps. */
+ * A gradient with a NaN, an infinity or a squared norm past f32's range changes nothing but the count of skipped steps.
+ * Errors:  CLPEFT_INVALID_ARGUMENT  not allocated, or an option out of range (the message names it) */
 CLPEFT_API clpeft_status clpeft_adamw_step(clpeft_params *params, const clpeft_adamw *adamw, CLPEFT_QUEUE);
 
 typedef struct {

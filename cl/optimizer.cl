@@ -1,0 +1,83 @@
+/* optimizer.cl - clipping and AdamW over the arena; the formulas are those of clpeft_adamw_step.
+ * A group works on SPAN elements. size is a multiple of 16, and kind has a byte per 16 elements.  -D SPAN= */
+typedef struct {
+    ulong applied, skipped;
+    float norm;
+    int finite;
+    float scale, correction1, correction2, unused;
+} adamw_state;
+
+/* Sum over the group, in a fixed order; complete in lane 0. */
+static inline float group_sum(float x, __local float *part)
+{
+    const size_t lane = get_local_id(0);
+    part[lane] = x;
+    for (size_t step = WG / 2; step > 0; step /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (lane < step) part[lane] += part[lane + step];
+    }
+    return part[0];
+}
+
+/* partial_i = sum of squares of the gradient's span i.  Launch: global spans * WG, local WG. */
+__kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
+void gradient_square(ulong size, __global const float *restrict grad, __global float *restrict partial)
+{
+    __local float part[WG];
+    const size_t span = get_group_id(0), lane = get_local_id(0), end = min((ulong)(span + 1) * SPAN, size);
+    V sum = 0.0f;
+    for (size_t i = span * SPAN + lane * VW; i < end; i += WG * VW) {
+        const V g = LOAD(grad + i);
+        sum = fma(g, g, sum);
+    }
+    const float total = group_sum(sum_lanes(sum), part);
+    if (lane == 0) partial[span] = total;
+}
+
+/* norm = sqrt(sum_i partial_i), and what the update needs of it: is it finite, the clipping scale, the bias corrections of
+ * this step, 1 - beta^t = -expm1(t log beta).  Launch: one group. */
+__kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
+void adamw_begin(ulong spans, __global const float *restrict partial, float max_norm, float log_beta1, float log_beta2,
+                 __global adamw_state *restrict state)
+{
+    __local float part[WG];
+    const size_t lane = get_local_id(0);
+    V sum = 0.0f;
+    for (size_t i = lane * VW; i < spans; i += WG * VW)
+        sum += i + VW <= spans ? LOAD(partial + i) : load_some(partial + i, (int)(spans - i));
+    const float square = group_sum(sum_lanes(sum), part);
+    if (lane == 0) {
+        const int finite = isfinite(square);
+        const ulong t = state->applied + 1;
+        state->norm = sqrt(square);
+        state->finite = finite;
+        state->applied += finite ? 1 : 0;
+        state->skipped += finite ? 0 : 1;
+        state->scale = max_norm > 0.0f ? fmin(1.0f, max_norm / (sqrt(square) + 1e-6f)) : 1.0f;
+        state->correction1 = -1.0f / expm1((float)t * log_beta1);
+        state->correction2 = -1.0f / expm1((float)t * log_beta2);
+    }
+}
+
+/* Launch: global spans * WG, local WG. rate and decay per kind: the learning rate and its product with the weight decay. */
+__kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
+void adamw_update(ulong size, float8 rate, float8 decay, float beta1, float rest1, float beta2, float rest2, float eps,
+                  __global const adamw_state *restrict state, __global const uchar *restrict kind,
+                  __global const float *restrict grad, __global float *restrict theta, __global float *restrict moment1,
+                  __global float *restrict moment2)
+{
+    const size_t span = get_group_id(0), lane = get_local_id(0), end = min((ulong)(span + 1) * SPAN, size);
+    const float scale = state->scale, correction1 = state->correction1, correction2 = state->correction2;
+    float rates[8], decays[8];
+    vstore8(rate, 0, rates);
+    vstore8(decay, 0, decays);
+    if (!state->finite) return;
+    for (size_t i = span * SPAN + lane * VW; i < end; i += WG * VW) {
+        const int k = kind[i / 16] & 7;
+        const V g = scale * LOAD(grad + i), old = LOAD(theta + i);
+        const V m1 = beta1 * LOAD(moment1 + i) + rest1 * g, m2 = beta2 * LOAD(moment2 + i) + rest2 * g * g;
+        STORE(m1, moment1 + i);
+        STORE(m2, moment2 + i);
+        STORE(old - rates[k] * (m1 * correction1 / (sqrt(m2 * correction2) + eps)) - decays[k] * old, theta + i);
+    }
+}
