@@ -2,9 +2,8 @@
 #ifndef TEST_DEVICE_H
 #define TEST_DEVICE_H
 
-#include "clpeft.h"
+#include "expect.h"
 
-#include <check.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -28,14 +27,6 @@ static void device_close(void)
     clReleaseCommandQueue(dev.queue);
     clpeft_context_destroy(dev.ctx);
 }
-
-#define ck_ok(call) ck_assert_msg((call) == CLPEFT_OK, "%s: %s", #call, clpeft_error_message())
-/* The call fails with code and tells why in a message that holds text. */
-#define ck_fails(code, text, call)                                                                                       \
-    do {                                                                                                                 \
-        ck_assert_str_eq(clpeft_status_text(call), #code);                                                               \
-        ck_assert_msg(strstr(clpeft_error_message(), text), "message \"%s\" lacks \"%s\"", clpeft_error_message(), text); \
-    } while (0)
 
 /* A matrix on the device and its copy on the host: rows x cols at an offset, with gap elements between rows. Everything
  * outside of the matrix holds GUARD and must still do after an operation. */
@@ -121,17 +112,7 @@ static inline void matrix_free(matrix *m)
 /* Run a suite's tests; main returns this. CK_FORK=no for debuggers. */
 static inline int run_suite(const char *name, void (*add)(TCase *), double seconds)
 {
-    Suite *suite = suite_create(name);
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, seconds);
-    tcase_add_checked_fixture(t, device_open, device_close);
-    add(t);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_tests(name, add, seconds, device_open, device_close);
 }
 
 #endif

@@ -77,7 +77,7 @@ out:
 clpeft_status clpeft_file_open(clpeft_file **out, const char *path)
 {
     clpeft_status status = CLPEFT_OK;
-    clpeft_format format;
+    clpeft_format format = CLPEFT_SAFETENSORS;
     const unsigned char *bytes = NULL;
     size_t size = 0;
 
