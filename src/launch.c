@@ -107,6 +107,16 @@ out:
     return status;
 }
 
+clpeft_status clp_order(clp_stream *s)
+{
+    clpeft_status status = CLPEFT_OK;
+
+    if (!s->ordered || s->n_wait > 0) TRY_CL(clEnqueueBarrierWithWaitList(s->queue, s->n_wait, s->wait, NULL), s->what);
+    s->n_wait = 0, s->wait = NULL;
+out:
+    return status;
+}
+
 clpeft_status clp_fill_zero(clp_stream *s, cl_mem buf, size_t off, size_t n)
 {
     const cl_float zero = 0;

@@ -49,6 +49,10 @@ clpeft_status clp_check_vector(const clp_stream *s, const char *name, clpeft_vie
 clpeft_status clp_run(clp_stream *s, const char *file, const char *kernel, const char *options, size_t n_args,
                       const clp_arg *args, unsigned dims, const size_t *global, const size_t *local);
 
+/* What clp_run does before a kernel, for commands that are enqueued elsewhere: the wait list is over, and on an
+ * out-of-order queue all before is done. */
+clpeft_status clp_order(clp_stream *s);
+
 /* Fill n elements of a float buffer with 0. */
 clpeft_status clp_fill_zero(clp_stream *s, cl_mem buf, size_t off, size_t n);
 

@@ -7,7 +7,7 @@
 #define CLP_LOWRANK_H
 
 #include "clpeft/linear.h"
-#include "status.h"
+#include "context.h"
 
 typedef struct {
     size_t row, rows;    /* of the layer */
@@ -29,12 +29,19 @@ typedef struct {
     clpeft_view da;  /* [R,K]  += (dZ s B)^T X;      backward adds */
     clpeft_view dbt; /* [R,N]  += U^T dZ, without s; only the sites' own blocks mean something; backward adds */
     clpeft_view dg;  /* [N]    += sum_t dy Z in rows of sites with a magnitude; ld 1 */
+    cl_mem table;      /* int4 per column panel of the layer, by clp_lowrank_table: first and last + 1 of the columns it
+                          needs, its first column in Z or -1, unused */
+    size_t z_columns;  /* columns of Z that a forward keeps: the panels that hold a row with a magnitude */
 } clp_lowrank;
+
+/* Make table and z_columns of an entry whose linear, R, sites and gain are set; the caller releases table. */
+clpeft_status clp_lowrank_table(clpeft_context *ctx, clp_lowrank *lowrank);
 
 /* The first member of struct clpeft_adapter, so that linear.c knows no more of an adapter than this. */
 typedef struct {
     size_t n;
     clp_lowrank *layers;   /* one per adapted linear layer */
+    float dropout_rate;    /* of the config: sizes the workspace */
     float dropout;         /* of this step: 0 when evaluating */
     uint64_t dropout_seed; /* of this step */
 } clp_lowrank_set;

@@ -35,9 +35,10 @@ CLPEFT_API void clpeft_linear_destroy(clpeft_linear *linear);
  * own; a block type must be the layer's own), bias f32 [rows] or NULL (left as it is). Blocks; the memory may be reused. */
 CLPEFT_API clpeft_status clpeft_linear_load(clpeft_linear *linear, size_t row, size_t rows, const void *weight,
                                             clpeft_dtype dtype, const float *bias, cl_command_queue queue);
-/* The same from device buffers: weight view of dtype F32, F16 or BF16 (off and ld count elements), bias f32 view (buf NULL: none). */
+/* The same from device buffers (blocks): weight view of dtype F32, F16 or BF16 (off and ld count elements), bias f32 view (buf NULL: none). */
 CLPEFT_API clpeft_status clpeft_linear_load_view(clpeft_linear *linear, size_t row, size_t rows, clpeft_view weight,
-                                                 clpeft_dtype dtype, clpeft_view bias, CLPEFT_QUEUE);
+                                                 clpeft_dtype dtype, clpeft_view bias,
+                                                 cl_command_queue queue);
 
 CLPEFT_API size_t clpeft_linear_rows(const clpeft_linear *linear);    /* N */
 CLPEFT_API size_t clpeft_linear_columns(const clpeft_linear *linear); /* K */

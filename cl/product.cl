@@ -1,0 +1,109 @@
+/* product.cl - C = epilogue(X W + U E) on packed panels (pack.cl), for devices whose work item is a thread of a CPU.
+ *   X panels [ceil(M/MR)][K][MR]     W panels [ceil(N/NC)][K][NC], or rows of a plain matrix (w_row, w_panel)
+ *   U [M,R] rows padded to MR, E [R,N]: the low-rank term as R further steps of K.  C [M,N]
+ * A work item multiplies `block` row panels with one column panel, DEPTH steps at a time; the tile of MR x NV vectors stays
+ * in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D NV=2, or 1 for few columns   -D DEPTH=   -D BLOCK=  most row panels */
+#define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
+#define NC (NV * VW)
+
+#if WT == 0
+#define W_TYPE float
+#define LOAD_W(p) LOAD(p)
+#else
+#define W_TYPE ushort
+#define TO_UINT(v) CAT(convert_uint, VW)(v)
+#define AS_FLOAT(v) CAT(as_float, VW)(v)
+static inline V LOAD_W(__global const ushort *p)
+{
+    const CAT(uint, VW) bits = TO_UINT(LOAD(p));
+#if WT == 2
+    return AS_FLOAT(bits << 16);
+#else /* exponent and fraction moved into place and rescaled: exact for finite halves, denormal ones too */
+    return AS_FLOAT(CAT(as_uint, VW)(AS_FLOAT((bits & 0x7fff) << 13) * 0x1p112f) | (bits & 0x8000) << 16);
+#endif
+}
+#endif
+
+/* Epilogue of a tile's value v, in this order; bits of `flags`. */
+#define KEEP 1     /* z = v, in the panels that carry a site */
+#define GAIN 2     /* v *= g[n] */
+#define BIAS 4     /* v += bias[n] */
+#define SLOPE 8    /* v *= f'(x[m,n]) */
+#define RESIDUAL 16 /* v += residual[m,n] */
+#define BETA 32    /* v += beta C[m,n] */
+#define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
+
+/* sites[j]: first and last + 1 of the R columns for column panel j, its first column in z or -1, unused. */
+__kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict x_panel, ulong x_panel_off,
+                          __global const W_TYPE *restrict w, ulong w_off, ulong w_panel, ulong w_row,
+                          __global const float *restrict u, ulong u_off, ulong u_ld, __global const float *restrict e, ulong e_off,
+                          ulong e_ld, __global const int4 *restrict sites, float alpha, float beta, int flags, int f,
+                          __global float *z, ulong z_off, ulong z_ld, __global const float *g, ulong g_off, ulong g_ld,
+                          __global const float *bias, ulong bias_off, __global const float *x, ulong x_off, ulong x_ld,
+                          __global const float *residual, ulong residual_off, ulong residual_ld, __global float *c, ulong c_off,
+                          ulong c_ld)
+{
+    const size_t j = get_global_id(0), n0 = j * NC;
+    const size_t first = get_global_id(1) * block, last = min((ulong)(first + block), (M + MR - 1) / MR);
+    const int4 site = flags & SITES ? sites[j] : (int4)(0, (int)R, 0, 0);
+    float part[BLOCK * MR * NC]; /* tiles between two slices of K */
+
+    for (size_t k0 = 0; k0 < K; k0 += DEPTH) {
+        const int depth = (int)min((ulong)DEPTH, K - k0);
+        for (size_t i = first; i < last; i++) {
+            __global const float *a = x_panel + x_panel_off + (i * K + k0) * MR;
+            __global const W_TYPE *b = w + w_off + j * w_panel + k0 * w_row;
+            float *kept = part + (i - first) * MR * NC;
+            V acc[MR][NV];
+            for (int r = 0; r < MR; r++)
+                for (int v = 0; v < NV; v++) acc[r][v] = k0 ? LOAD(kept + (r * NV + v) * VW) : (V)(0.0f);
+            for (int l = 0; l < depth; l++, a += MR, b += w_row) {
+                V bv[NV];
+#pragma unroll
+                for (int v = 0; v < NV; v++) bv[v] = LOAD_W(b + v * VW);
+#pragma unroll
+                for (int r = 0; r < MR; r++)
+#pragma unroll
+                    for (int v = 0; v < NV; v++) acc[r][v] = fma((V)(a[r]), bv[v], acc[r][v]);
+            }
+            if (k0 + DEPTH < K) {
+                for (int r = 0; r < MR; r++)
+                    for (int v = 0; v < NV; v++) STORE(acc[r][v], kept + (r * NV + v) * VW);
+                continue;
+            }
+            __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
+            for (int l = site.s0; l < site.s1; l++) {
+                V bv[NV];
+#pragma unroll
+                for (int v = 0; v < NV; v++) bv[v] = LOAD(ee + l * e_ld + v * VW);
+#pragma unroll
+                for (int r = 0; r < MR; r++)
+#pragma unroll
+                    for (int v = 0; v < NV; v++) acc[r][v] = fma((V)(uu[r * u_ld + l]), bv[v], acc[r][v]);
+            }
+            const int rows = (int)min((ulong)MR, M - i * MR);
+            for (int v = 0; v < NV; v++) {
+                const size_t n = n0 + v * VW;
+                const int lanes = n >= N ? 0 : (int)min((ulong)VW, N - n), whole = lanes == VW;
+                if (lanes == 0) break;
+#define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
+                const V gain = flags & GAIN ? TAKE(g + g_off + n) : (V)(1.0f);
+                const V shift = flags & BIAS ? TAKE(bias + bias_off + n) : (V)(0.0f);
+#pragma unroll
+                for (int r = 0; r < MR; r++) {
+                    const size_t m = i * MR + r;
+                    __global float *out = c + c_off + m * c_ld + n;
+                    V y = acc[r][v] * alpha;
+                    if (r >= rows) continue;
+                    if (flags & KEEP && site.s2 >= 0) STORE(y, z + z_off + m * z_ld + site.s2 + v * VW);
+                    if (flags & (GAIN | BIAS)) y = fma(y, gain, shift);
+                    if (flags & SLOPE) y *= activate_slope(f, TAKE(x + x_off + m * x_ld + n));
+                    if (flags & RESIDUAL) y += TAKE(residual + residual_off + m * residual_ld + n);
+                    if (flags & BETA) y = fma((V)(beta), TAKE(out), y);
+                    if (whole) STORE(y, out);
+                    else store_some(y, out, lanes);
+                }
+            }
+        }
+    }
+}

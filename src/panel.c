@@ -1,0 +1,116 @@
+/* panel.c - arguments and launches of the panel kernels. */
+#include "panel.h"
+
+#include <stdio.h>
+
+/* Bits of `flags` in product.cl and gram.cl. */
+enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64 };
+enum { GRAM_GAIN = 1, GRAM_SITES = 2, GRAM_DG = 4 };
+
+/* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
+static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
+{
+    return view.buf ? view : (clpeft_view){ dummy, 0, 0 };
+}
+
+clpeft_status clp_pack_rows(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem panel,
+                            size_t off)
+{
+    const size_t global = (M + s->ctx->tuning.tile_rows - 1) / s->ctx->tuning.tile_rows, one = 1;
+    const cl_int function = (cl_int)f, with_g = g.buf != NULL;
+    const clpeft_view gain = or_dummy(g, x.buf);
+    const clp_arg args[] = { SIZE(M), SIZE(K), VIEW(x), VALUE(function), VALUE(with_g), VIEW(gain), BUFFER(panel), SIZE(off) };
+    s->bytes = 8.0 * (double)M * (double)K;
+    return clp_run(s, "pack", "pack_rows", "", ARGS(args), 1, &global, &one);
+}
+
+clpeft_status clp_pack_rows_transposed(clp_stream *s, size_t M, size_t K, clpeft_view x, cl_mem panel, size_t off)
+{
+    const size_t global = (M + s->ctx->tuning.tile_rows - 1) / s->ctx->tuning.tile_rows, one = 1;
+    const clp_arg args[] = { SIZE(M), SIZE(K), VIEW(x), BUFFER(panel), SIZE(off) };
+    s->bytes = 8.0 * (double)M * (double)K;
+    return clp_run(s, "pack", "pack_rows_transposed", "", ARGS(args), 1, &global, &one);
+}
+
+static const char *element(size_t bytes)
+{
+    return bytes == 4 ? "-D E=uint" : "-D E=ushort";
+}
+
+clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel, size_t off)
+{
+    const size_t NR = clp_panel_columns(s->ctx), global = (N + NR - 1) / NR, one = 1;
+    const clp_arg args[] = { SIZE(N), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
+    s->bytes = 2.0 * (double)bytes * (double)N * (double)K;
+    return clp_run(s, "pack", "pack_columns", element(bytes), ARGS(args), 1, &global, &one);
+}
+
+clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes, clpeft_view w,
+                                          cl_mem panel, size_t off)
+{
+    const size_t NR = clp_panel_columns(s->ctx), global = (first + rows + NR - 1) / NR - first / NR, one = 1;
+    const clp_arg args[] = { SIZE(first), SIZE(rows), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
+    s->bytes = 2.0 * (double)bytes * (double)rows * (double)K;
+    return clp_run(s, "pack", "pack_columns_transposed", element(bytes), ARGS(args), 1, &global, &one);
+}
+
+clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N, size_t K, size_t bytes, clpeft_view w,
+                             cl_mem panel, size_t off)
+{
+    const size_t NR = clp_panel_columns(s->ctx), global = (K + NR - 1) / NR, one = 1;
+    const clp_arg args[] = { SIZE(first), SIZE(rows), SIZE(N), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
+    s->bytes = 2.0 * (double)bytes * (double)rows * (double)K;
+    return clp_run(s, "pack", "pack_steps", element(bytes), ARGS(args), 1, &global, &one);
+}
+
+/* Row panels of a work item: the tuned number, or fewer when there would not be enough work items for all compute units. */
+static size_t block_rows(const clpeft_context *ctx, size_t row_panels, size_t column_panels)
+{
+    const size_t wanted = 4 * (size_t)ctx->info.compute_units;
+    size_t block = ctx->tuning.block;
+    while (block > 1 && column_panels * ((row_panels + block - 1) / block) < wanted) block--;
+    return block;
+}
+
+clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
+{
+    const clp_tuning *t = &s->ctx->tuning;
+    const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector, row_panels = (p->M + t->tile_rows - 1) / t->tile_rows;
+    const size_t column_panels = (p->N + columns - 1) / columns, block = block_rows(s->ctx, row_panels, column_panels);
+    const size_t global[2] = { column_panels, (row_panels + block - 1) / block }, one[2] = { 1, 1 };
+    const cl_mem some = p->c.buf;
+    const cl_mem sites = p->sites ? p->sites : some;
+    const clpeft_view u = or_dummy(p->u, some), e = or_dummy(p->e, some), z = or_dummy(p->z, some), g = or_dummy(p->g, some),
+                      bias = or_dummy(p->bias, some), slope = or_dummy(p->slope, some), residual = or_dummy(p->residual, some);
+    const cl_float alpha = p->alpha, beta = p->beta;
+    const cl_int f = (cl_int)p->f;
+    const cl_int flags = (p->z.buf ? KEEP : 0) | (p->g.buf ? GAIN : 0) | (p->bias.buf ? BIAS : 0) | (p->slope.buf ? SLOPE : 0) |
+                         (p->residual.buf ? RESIDUAL : 0) | (p->beta != 0 ? BETA : 0) | (p->sites ? SITES : 0);
+    const clp_arg args[] = {
+        SIZE(p->M), SIZE(p->N), SIZE(p->K), SIZE(p->R), SIZE(block), BUFFER(p->x_panel), SIZE(p->x_panel_off), BUFFER(p->w),
+        SIZE(p->w_off), SIZE(p->w_panel), SIZE(p->w_row), VIEW(u), VIEW(e), BUFFER(sites), VALUE(alpha), VALUE(beta), VALUE(flags),
+        VALUE(f), VIEW(z), VIEW(g), BUFFER(bias.buf), SIZE(bias.off), VIEW(slope), VIEW(residual), VIEW(p->c),
+    };
+    char options[96];
+
+    snprintf(options, sizeof options, "-D WT=%d -D NV=%d -D DEPTH=%u -D BLOCK=%u",
+             p->w_type == CLPEFT_F16 ? 1 : p->w_type == CLPEFT_BF16 ? 2 : 0, p->narrow ? 1 : 2, t->depth, t->block);
+    s->flops = 2.0 * (double)p->M * (double)p->N * (double)(p->K + p->R);
+    s->bytes = 4.0 * ((double)p->M * (double)p->K + (double)p->K * (double)p->N + (double)p->M * (double)p->N);
+    return clp_run(s, "product", "product", options, ARGS(args), 2, global, one);
+}
+
+clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p)
+{
+    const size_t NR = clp_panel_columns(s->ctx), global[2] = { (p->N + NR - 1) / NR, (p->R + 7) / 8 }, one[2] = { 1, 1 };
+    const cl_mem some = p->c.buf;
+    const cl_mem sites = p->sites ? p->sites : some;
+    const clpeft_view g = or_dummy(p->g, some), z = or_dummy(p->z, some), dg = or_dummy(p->dg, some);
+    const cl_int f = (cl_int)p->f;
+    const cl_int flags = (p->g.buf ? GRAM_GAIN : 0) | (p->sites ? GRAM_SITES : 0) | (p->z.buf && p->dg.buf ? GRAM_DG : 0);
+    const clp_arg args[] = { SIZE(p->T), SIZE(p->N), SIZE(p->R), VIEW(p->p), VIEW(p->q), VALUE(flags), VALUE(f),
+                             BUFFER(sites), VIEW(g), VIEW(z), VIEW(dg), VIEW(p->c) };
+    s->flops = 2.0 * (double)p->T * (double)p->N * (double)p->R;
+    s->bytes = 4.0 * (double)p->T * (double)(p->N + p->R);
+    return clp_run(s, "gram", "gram", "", ARGS(args), 2, global, one);
+}

@@ -1,0 +1,66 @@
+/* panel.h - products on packed panels (cl/pack.cl, cl/product.cl, cl/gram.cl), for devices of tuning.panel. */
+#ifndef CLP_PANEL_H
+#define CLP_PANEL_H
+
+#include "clpeft/op.h"
+#include "launch.h"
+
+/* Columns of a register tile and of a packed right operand's panel. */
+static inline size_t clp_panel_columns(const clpeft_context *ctx)
+{
+    return 2 * (size_t)ctx->tuning.vector;
+}
+
+/* Elements of a packed left operand [M,K] and of a packed right one [K,N]. */
+static inline size_t clp_panel_rows_size(const clpeft_context *ctx, size_t M, size_t K)
+{
+    return clp_round_up(M, ctx->tuning.tile_rows) * K;
+}
+static inline size_t clp_panel_columns_size(const clpeft_context *ctx, size_t K, size_t N)
+{
+    return clp_round_up(N, clp_panel_columns(ctx)) * K;
+}
+
+/* Pack f(x) * g (g.buf NULL: 1), x [M,K], into panel at element offset off. */
+clpeft_status clp_pack_rows(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem panel,
+                            size_t off);
+/* The same from the transpose x [K,M]. */
+clpeft_status clp_pack_rows_transposed(clp_stream *s, size_t M, size_t K, clpeft_view x, cl_mem panel, size_t off);
+
+/* Pack a right operand of elements of `bytes` (4 or 2), w [K,N]; offsets in elements. */
+clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel, size_t off);
+/* Rows [first, first + rows) of w [N,K] (w holds these rows) as columns of the right operand of x w^T. */
+clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes, clpeft_view w,
+                                          cl_mem panel, size_t off);
+/* The same rows as steps of the right operand of x w. */
+clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N, size_t K, size_t bytes, clpeft_view w,
+                             cl_mem panel, size_t off);
+
+/* C [M,N] = epilogue(alpha (X W + U E)); cl/product.cl says in which order. A view without buffer is left out. */
+typedef struct {
+    size_t M, N, K;
+    cl_mem x_panel;
+    size_t x_panel_off;
+    cl_mem w;
+    size_t w_off, w_panel, w_row; /* elements between column panels and between steps */
+    clpeft_dtype w_type;          /* F32, F16 or BF16 */
+    int narrow;                   /* tiles of one vector: for few columns */
+    size_t R;                     /* 0: no low-rank term */
+    clpeft_view u, e;             /* [M,R] with rows up to a multiple of MR, [R,N] padded to whole vectors */
+    cl_mem sites;                 /* table of clp_sites_table, or NULL */
+    float alpha, beta;            /* beta 0: C is not read */
+    clpeft_view z, g, bias, slope, residual, c;
+    clpeft_activation f;          /* of slope: v *= f'(slope) */
+} clp_product;
+clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
+
+/* C [R,N] += (P^T f(Q)) diag(g), P [T,R] with rows padded to a multiple of 8, Q [T,N]; with z and dg also dg += column sums of Q z. */
+typedef struct {
+    size_t T, N, R;
+    clpeft_view p, q, g, z, dg, c;
+    clpeft_activation f;
+    cl_mem sites;
+} clp_gram;
+clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p);
+
+#endif

@@ -1,0 +1,56 @@
+/* product.h - the two ways to run a frozen layer with its sites: linear_panel.c and linear_blas.c. */
+#ifndef CLP_PRODUCT_H
+#define CLP_PRODUCT_H
+
+#include "weight.h"
+
+/* A forward or backward of one layer, views checked. */
+typedef struct {
+    const clpeft_linear *linear;
+    const clp_lowrank *low; /* NULL: no site */
+    size_t T;
+    clpeft_activation f;
+    clpeft_view x, y, residual; /* forward; in the backward y is dy */
+    clpeft_view dx;             /* backward; buf NULL: not asked for */
+    float accumulate;
+    float dropout;              /* of the low-rank path, 0: none */
+    uint64_t dropout_seed;      /* of this layer and step */
+    cl_mem tape;                /* NULL: U and Z are scratch */
+    size_t tape_off;            /* elements */
+    cl_mem scratch;
+    size_t scratch_off, scratch_size; /* elements */
+} clp_layer_call;
+
+/* Rows and leading dimension of U on the tape; Z follows it. */
+static inline size_t clp_u_ld(const clp_lowrank *low)
+{
+    return clp_round_up(low->R, 16);
+}
+static inline size_t clp_u_size(const clpeft_linear *l, const clp_lowrank *low, size_t T)
+{
+    return clp_round_up(T, l->ctx->tuning.tile_rows) * clp_u_ld(low);
+}
+
+/* Scratch elements of a forward or backward. */
+size_t clp_panel_scratch(const clpeft_linear *l, const clp_lowrank *low, float dropout, size_t T);
+clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c);
+clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c);
+
+size_t clp_blas_scratch(const clpeft_linear *l, const clp_lowrank *low, float dropout, size_t T);
+clpeft_status clp_blas_forward(clp_stream *s, const clp_layer_call *c);
+clpeft_status clp_blas_backward(clp_stream *s, const clp_layer_call *c);
+
+/* xd = dropout(f(x)) [T,K] into out (ld K), for the low-rank path. */
+clpeft_status clp_dropped_input(clp_stream *s, const clp_layer_call *c, clpeft_view out);
+/* dx += f'(x) mask / (1 - p) t, t [T,K] already holding D A; t is used up. */
+clpeft_status clp_dropped_gradient(clp_stream *s, const clp_layer_call *c, clpeft_view t);
+
+/* Take n elements of the call's scratch. */
+static inline size_t clp_take(size_t *at, size_t n)
+{
+    const size_t off = *at;
+    *at += clp_round_up(n, 64);
+    return off;
+}
+
+#endif
