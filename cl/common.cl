@@ -7,18 +7,24 @@
 #if VW == 1
 typedef float V;
 typedef int VI;
+typedef uint VU;
 #define LOAD(p) (*(p))
 #define STORE(v, p) (*(p) = (v))
+#define TO_V(v) convert_float(v)
 #define TO_VI(v) convert_int(v)
 #define AS_VI(v) as_int(v)
+#define AS_VU(v) as_uint(v)
 #define AS_V(v) as_float(v)
 #else
 typedef CAT(float, VW) V;
 typedef CAT(int, VW) VI;
+typedef CAT(uint, VW) VU;
 #define LOAD(p) CAT(vload, VW)(0, p)
 #define STORE(v, p) CAT(vstore, VW)(v, 0, p)
+#define TO_V(v) CAT(convert_float, VW)(v)
 #define TO_VI(v) CAT(convert_int, VW)(v)
 #define AS_VI(v) CAT(as_int, VW)(v)
+#define AS_VU(v) CAT(as_uint, VW)(v)
 #define AS_V(v) CAT(as_float, VW)(v)
 #endif
 #define NR (2 * VW) /* columns of a register tile */
@@ -49,6 +55,41 @@ static inline void store_some(V v, __global float *p, int n)
     for (int i = 0; i < n; i++) p[i] = part[i];
 }
 
+/* Lanes k, k + 1, ... of a row of K values: a whole vector, or the row's last values with 0 after them. And the way back. */
+static inline V load_at(__global const float *p, ulong k, ulong K)
+{
+    return k + VW <= K ? LOAD(p + k) : load_some(p + k, (int)(K - k));
+}
+
+static inline void store_at(V v, __global float *p, ulong k, ulong K)
+{
+    if (k + VW <= K) STORE(v, p + k);
+    else store_some(v, p + k, (int)(K - k));
+}
+
+/* load_at of a vector whose values are ld apart. */
+static inline V load_step(__global const float *p, ulong ld, ulong k, ulong K)
+{
+    float part[VW];
+    if (ld == 1) return load_at(p, k, K);
+    for (int i = 0; i < VW; i++) part[i] = k + i < K ? p[(k + i) * ld] : 0.0f;
+    return LOAD(part);
+}
+
+/* s = beta s + v in a vector whose values are ld apart; beta = 0 does not read s. */
+static inline void add_step(V v, float beta, __global float *s, ulong ld, ulong k, ulong K)
+{
+    float part[VW];
+    STORE(v, part);
+    for (int i = 0; i < VW && k + i < K; i++) s[(k + i) * ld] = beta == 0.0f ? part[i] : fma(beta, s[(k + i) * ld], part[i]);
+}
+
+/* v in the lanes of a row of K values, other in those past its end. */
+static inline V inside(V v, ulong k, ulong K, float other)
+{
+    return k + VW <= K ? v : select((V)other, v, LANES < (VI)(int)(K - k));
+}
+
 /* Sum of all lanes, pairwise. */
 static inline float sum_lanes(V v)
 {
@@ -66,67 +107,22 @@ static inline float sum_lanes(V v)
 #endif
 }
 
-/* Activations of clpeft_activation, value and derivative, on lanes. F_ numbers are the enumeration's. */
-#define F_IDENTITY 0
-#define F_GELU 1
-#define F_GELU_TANH 2
-#define F_SILU 3
-#define F_RELU 4
-#define F_TANH 5
-
-/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 on lanes: minimax polynomials of N. Juffa's erff (maximum error 1 ulp), both branches. */
-static inline V erf_lanes(V a)
+static inline float max_lanes(V v)
 {
-    const V t = fabs(a), s = a * a;
-    V r = fma((V)(-1.72853470e-5f), t, (V)(3.83197126e-4f)), u = fma((V)(-3.88396438e-3f), t, (V)(2.42546219e-2f));
-    r = fma(r, s, u);
-    r = fma(r, t, (V)(-1.06777877e-1f));
-    r = fma(r, t, (V)(-6.34846687e-1f));
-    r = fma(r, t, (V)(-1.28717512e-1f));
-    r = fma(r, t, -t);
-    const V far = copysign((V)(1.0f) - exp(r), a);
-    V n = (V)(-5.96761703e-4f);
-    n = fma(n, s, (V)(4.99119423e-3f));
-    n = fma(n, s, (V)(-2.67681349e-2f));
-    n = fma(n, s, (V)(1.12819925e-1f));
-    n = fma(n, s, (V)(-3.76125336e-1f));
-    n = fma(n, s, (V)(1.28379166e-1f));
-    n = fma(n, a, a);
-    return select(n, far, t > (V)(0.927734375f));
+#if VW == 1
+    return v;
+#elif VW == 4
+    return fmax(fmax(v.s0, v.s2), fmax(v.s1, v.s3));
+#elif VW == 8
+    const float4 a = fmax(v.lo, v.hi);
+    return fmax(fmax(a.s0, a.s2), fmax(a.s1, a.s3));
+#else
+    const float8 b = fmax(v.lo, v.hi);
+    const float4 a = fmax(b.lo, b.hi);
+    return fmax(fmax(a.s0, a.s2), fmax(a.s1, a.s3));
+#endif
 }
 
-static inline V sigmoid(V x)
-{
-    return 1.0f / (1.0f + exp(-x));
-}
-
-#define GELU_C 0.7978845608f /* sqrt(2 / pi) */
-
-static inline V activate(int f, V x)
-{
-    if (f == F_GELU) return 0.5f * x * (1.0f + erf_lanes(x * 0.70710678118f));
-    if (f == F_GELU_TANH) return 0.5f * x * (1.0f + tanh(GELU_C * (x + 0.044715f * x * x * x)));
-    if (f == F_SILU) return x * sigmoid(x);
-    if (f == F_RELU) return fmax(x, (V)(0.0f));
-    if (f == F_TANH) return tanh(x);
-    return x;
-}
-
-static inline V activate_slope(int f, V x)
-{
-    if (f == F_GELU) return 0.5f * (1.0f + erf_lanes(x * 0.70710678118f)) + x * 0.3989422804f * exp(-0.5f * x * x);
-    if (f == F_GELU_TANH) {
-        const V t = tanh(GELU_C * (x + 0.044715f * x * x * x));
-        return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * GELU_C * (1.0f + 3.0f * 0.044715f * x * x);
-    }
-    if (f == F_SILU) {
-        const V g = sigmoid(x);
-        return g * (1.0f + x * (1.0f - g));
-    }
-    if (f == F_RELU) return select((V)(0.0f), (V)(1.0f), x > (V)(0.0f));
-    if (f == F_TANH) {
-        const V t = tanh(x);
-        return 1.0f - t * t;
-    }
-    return (V)(1.0f);
-}
+#include "group.cl"
+#include "random.cl"
+#include "activation.cl"
