@@ -1,5 +1,5 @@
 /* dtype.c - element types: sizes, widening and narrowing bit for bit as the gguf package. */
-#include "reference.h"
+#include "hash.h"
 
 #include <math.h>
 

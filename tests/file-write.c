@@ -1,5 +1,5 @@
 /* file-write.c - written files equal the reference packages' byte for byte, and a failed write changes nothing. */
-#include "reference.h"
+#include "hash.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -79,6 +79,21 @@ START_TEST(headers_are_judged_by_the_rules)
 }
 END_TEST
 
+/* Behind any byte of a good header a zero byte makes it a bad one. */
+START_TEST(zero_bytes_are_refused)
+{
+    const char *good = "{" A "}  ";
+    const size_t n = strlen(good);
+    for (size_t i = 0; i <= n; i++) {
+        char text[100] = "";
+        clpeft_file *file = NULL;
+        memcpy(text, good, i);
+        memcpy(text + i + 1, good + i, n - i);
+        ck_fails(CLPEFT_INVALID_FILE, "zero byte", parse_header(text, n + 1, 8, &file));
+    }
+}
+END_TEST
+
 START_TEST(nesting_is_limited_to_127_levels)
 {
     for (size_t depth = 120; depth < 300; depth++) { /* the header and the entry are two */
@@ -104,6 +119,7 @@ END_TEST
 static void add(TCase *t)
 {
     tcase_add_loop_test(t, headers_are_judged_by_the_rules, 0, sizeof header / sizeof *header);
+    tcase_add_test(t, zero_bytes_are_refused);
     tcase_add_test(t, nesting_is_limited_to_127_levels);
     tcase_add_test(t, a_refusal_tells_the_byte);
 }

@@ -2,7 +2,7 @@
 #ifndef TEST_WALK_H
 #define TEST_WALK_H
 
-#include "reference.h"
+#include "hash.h"
 
 #include "file/file.h"
 

@@ -96,8 +96,10 @@ clpeft_status clp_json_parse(json_t **root, const char *text, size_t size)
 {
     clpeft_status status = CLPEFT_OK;
     filter f = { .text = text, .size = size };
+    const char *zero = memchr(text, 0, size);
     json_error_t error;
 
+    REQUIRE(!zero, CLPEFT_INVALID_FILE, "a zero byte at byte %zu", (size_t)(zero - text)); /* jansson may skip it */
     REQUIRE(size > 0 && text[0] == '{', CLPEFT_INVALID_FILE, "the JSON text does not start with '{'");
     *root = json_load_callback(feed, &f, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     REQUIRE(*root || f.depth <= MAX_DEPTH, CLPEFT_INVALID_FILE, "more than %d levels of nesting at byte %zu", MAX_DEPTH,
