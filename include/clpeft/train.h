@@ -25,7 +25,8 @@ typedef struct {
     clpeft_decay decay;
 } clpeft_trainer_options;
 
-/* r 8, alpha 16, query + value, mean pooling, feature scale 4, lr 1e-3, head 1e-2, clip 1.0, 20 steps warm-up, linear decay. */
+/* r 8, alpha 16, query + value, mean pooling, feature scale 4, lr 1e-3, head 1e-2, clip 1.0, 20 steps warm-up, linear decay.
+ * The caller sets classes and total_steps. */
 CLPEFT_API clpeft_trainer_options clpeft_trainer_defaults(clpeft_method method);
 
 /* Make adapter and head on a loaded model (borrowed: must outlive the trainer). The head starts at zero. Blocks. */
@@ -65,6 +66,7 @@ CLPEFT_API clpeft_adapter *clpeft_trainer_adapter(const clpeft_trainer *trainer)
 CLPEFT_API clpeft_params *clpeft_trainer_params(const clpeft_trainer *trainer);
 CLPEFT_API cl_command_queue clpeft_trainer_queue(const clpeft_trainer *trainer);
 CLPEFT_API const clpeft_trainer_options *clpeft_trainer_get_options(const clpeft_trainer *trainer);
+CLPEFT_API uint64_t clpeft_trainer_steps(const clpeft_trainer *trainer); /* taken so far, skipped ones too */
 
 /* Save all that training needs to go on to the same bits: parameters, both moments, step, counters, config and seeds, in one
  * safetensors file (theta.<name>, moment1.<name>, moment2.<name>; config as JSON in the metadata). extra: pairs of the
