@@ -1,23 +1,21 @@
-/* tune.c - parameters from device facts: native vector width, kind of local memory, device type.
+/* tune.c - parameters from device facts: native vector width, kind of local memory, device type; or from the cache.
  *
  * For tests the environment may choose what the facts would not: CLPEFT_VECTOR=4, 8 or 16 lanes, CLPEFT_GEMM=panel or clblast. */
 #include "tune.h"
+#include "cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void clp_tune_choose(clpeft_context *ctx)
+static void from_facts(const clpeft_device_info *i, clp_tuning *t)
 {
-    const clpeft_device_info *i = &ctx->info;
-    clp_tuning *t = &ctx->tuning;
-
     const char *vector = getenv("CLPEFT_VECTOR"), *gemm = getenv("CLPEFT_GEMM");
     const int lanes = vector ? atoi(vector) : 0;
 
     /* A device whose local memory is plain memory and whose work item is a thread of a CPU: registers and caches decide. */
     t->panel = i->local_is_global || (i->type & CL_DEVICE_TYPE_CPU);
-    if (gemm && !strcmp(gemm, "panel")) t->panel = 1;
-    if (gemm && !strcmp(gemm, "clblast")) t->panel = 0;
+    if (gemm) t->panel = strcmp(gemm, "clblast") != 0;
     if (t->panel) {
         t->vector = i->float_width >= 16 ? 16 : i->float_width >= 8 ? 8 : 4;
         if (lanes == 4 || lanes == 8 || lanes == 16) t->vector = (unsigned)lanes;
@@ -31,4 +29,44 @@ void clp_tune_choose(clpeft_context *ctx)
     /* A panel of 2048 steps and four row panels of as many fit a 1 MB cache; more steps go through memory in slices. */
     t->depth = 2048;
     t->block = 4;
+}
+
+static void make_key(const clpeft_context *ctx, char *key, size_t size)
+{
+    char device[700];
+    clp_cache_device(ctx, device, sizeof device);
+    snprintf(key, size, "tuning %zu|%s", sizeof(clp_tuning), device);
+}
+
+/* What the kernels can be built with. */
+static int possible(const clp_tuning *t)
+{
+    const int group = t->group >= 1 && t->group <= 1024 && (t->group & (t->group - 1)) == 0;
+    const int lanes = t->panel ? t->vector == 4 || t->vector == 8 || t->vector == 16 : t->vector == 1;
+    return group && lanes && t->tile_rows >= 2 && t->tile_rows <= 16 && t->tile_rows % 2 == 0 && t->depth >= 64 && t->depth <= 65536 &&
+           t->depth % 64 == 0 && t->block >= 1 && t->block <= 64 && t->panel <= 1;
+}
+
+void clp_tune_choose(clpeft_context *ctx)
+{
+    char key[800];
+    size_t size = 0;
+    clp_tuning kept;
+
+    from_facts(&ctx->info, &ctx->tuning);
+    if (getenv("CLPEFT_VECTOR") || getenv("CLPEFT_GEMM")) return;
+    make_key(ctx, key, sizeof key);
+    unsigned char *bytes = clp_cache_load(ctx, key, &size);
+    if (bytes && size == sizeof kept) {
+        memcpy(&kept, bytes, sizeof kept);
+        if (possible(&kept)) ctx->tuning = kept;
+    }
+    free(bytes);
+}
+
+void clp_tune_keep(const clpeft_context *ctx, const clp_tuning *tuning)
+{
+    char key[800];
+    make_key(ctx, key, sizeof key);
+    clp_cache_store(ctx, key, tuning, sizeof *tuning);
 }

@@ -4,7 +4,10 @@
 
 #include "context.h"
 
-/* Set ctx->tuning: from the tuning file of this device if there is one, else from device facts. */
+/* Set ctx->tuning: what clpeft_tune kept for this device if there is something, else from device facts. */
 void clp_tune_choose(clpeft_context *ctx);
+
+/* Keep parameters for this device. */
+void clp_tune_keep(const clpeft_context *ctx, const clp_tuning *tuning);
 
 #endif
