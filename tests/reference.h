@@ -7,7 +7,7 @@
 /* [T,D] with an offset and a gap between rows: smallest; whole vectors and tails of any width; more than a group takes. */
 static const struct {
     size_t T, D, off, gap;
-} shape[] = { { 1, 1, 0, 0 },  { 3, 63, 5, 1 },  { 17, 100, 3, 7 },   { 5, 16, 0, 0 },
+} shape[] = { { 1, 1, 0, 0 },  { 3, 63, 5, 1 },     { 17, 100, 3, 7 }, { 5, 16, 0, 0 },
               { 70, 2, 1, 2 }, { 33, 384, 16, 16 }, { 2, 1023, 1, 1 }, { 1, 8200, 0, 3 } };
 #define N_SHAPES (int)(sizeof shape / sizeof *shape)
 
@@ -41,6 +41,14 @@ static inline matrix matrix_copy(const matrix *m)
     memcpy(copy.host, m->host, 4 * m->size);
     matrix_upload(&copy);
     return copy;
+}
+
+/* The same numbers. */
+static inline void expect_same(const matrix *a, const matrix *b)
+{
+    for (size_t i = 0; i < a->rows; i++)
+        for (size_t j = 0; j < a->cols; j++)
+            ck_assert_msg(AT(*a, i, j) == AT(*b, i, j), "[%zu,%zu]: %.9g, not %.9g", i, j, AT(*a, i, j), AT(*b, i, j));
 }
 
 #endif

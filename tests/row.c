@@ -15,7 +15,8 @@ START_TEST(row_norm_matches_float64)
     for (size_t i = 0; i < N; i++) {
         double sum = 0;
         for (size_t k = 0; k < K; k++) sum += (double)AT(w, i, k) * AT(w, i, k);
-        expect_near(AT(c, i, 0), sqrt(sum), (sum_error(K) + 4 * FLT_EPSILON) * sqrt(sum), "N %zu K %zu row %zu", N, K, i);
+        expect_near(AT(c, i, 0), sqrt(sum), (sum_error(K) + 4 * FLT_EPSILON) * sqrt(sum), "N %zu K %zu row %zu", N, K,
+                    i);
     }
     matrix_free(&w), matrix_free(&c);
 }
@@ -27,7 +28,8 @@ START_TEST(column_sum_matches_float64)
     const size_t T = shape[_i].T, N = shape[_i].D;
 
     for (size_t b = 0; b < sizeof betas / sizeof *betas; b++) {
-        matrix x = matrix_random(T, N, shape[_i].off, shape[_i].gap), s = matrix_random(N, 1, shape[_i].gap, shape[_i].off);
+        matrix x = matrix_random(T, N, shape[_i].off, shape[_i].gap),
+               s = matrix_random(N, 1, shape[_i].gap, shape[_i].off);
         if (betas[b] == 0) matrix_fill(&s, NAN); /* is not read */
         double *before = values(&s);
         ck_ok(clpeft_column_sum(dev.ctx, T, N, x.view, betas[b], s.view, dev.queue, 0, NULL, NULL));
@@ -67,7 +69,8 @@ static norm norm_make(int rms, size_t i, float shift)
 {
     const size_t T = shape[i].T, D = shape[i].D, off = shape[i].off, gap = shape[i].gap;
     norm n = { .rms = rms, .T = T, .D = D };
-    n.x = matrix_random(T, D, off, gap), n.y = matrix_random(T, D, gap, off), n.stat = matrix_random(T, rms ? 1 : 2, 3, gap);
+    n.x = matrix_random(T, D, off, gap), n.y = matrix_random(T, D, gap, off),
+    n.stat = matrix_random(T, rms ? 1 : 2, 3, gap);
     n.gamma = matrix_random(D, 1, off, gap % 3), n.beta = matrix_random(D, 1, 1, off % 2);
     n.dy = matrix_random(T, D, gap, 0), n.dx = matrix_random(T, D, 2, gap);
     n.dgamma = matrix_random(D, 1, gap, off), n.dbeta = matrix_random(D, 1, off, gap);
@@ -85,8 +88,12 @@ static void norm_free(norm *n)
 
 static void norm_forward(const norm *n, clpeft_view y)
 {
-    if (n->rms) ck_ok(clpeft_rms_norm(dev.ctx, n->T, n->D, EPS, n->x.view, n->gamma.view, y, n->stat.view, dev.queue, 0, NULL, NULL));
-    else ck_ok(clpeft_layer_norm(dev.ctx, n->T, n->D, EPS, n->x.view, n->gamma.view, n->beta.view, y, n->stat.view, dev.queue, 0, NULL, NULL));
+    if (n->rms)
+        ck_ok(clpeft_rms_norm(dev.ctx, n->T, n->D, EPS, n->x.view, n->gamma.view, y, n->stat.view, dev.queue, 0, NULL,
+                              NULL));
+    else
+        ck_ok(clpeft_layer_norm(dev.ctx, n->T, n->D, EPS, n->x.view, n->gamma.view, n->beta.view, y, n->stat.view,
+                                dev.queue, 0, NULL, NULL));
 }
 
 /* Errors of h and of rstd relative to it: the mean's error moves x, the rounding of x - mean is relative to x. */
@@ -107,10 +114,12 @@ START_TEST(norms_match_float64)
         matrix_download(&n.y), matrix_download(&n.stat);
         for (size_t t = 0; t < n.T; t++) {
             const double rstd = normalize(n.rms, n.D, x + t * n.D, h);
-            expect_near(AT(n.stat, t, n.rms ? 0 : 1), rstd, h_error(&n, largest, 1, rstd, largest) * rstd, "rstd of row %zu", t);
+            expect_near(AT(n.stat, t, n.rms ? 0 : 1), rstd, h_error(&n, largest, 1, rstd, largest) * rstd,
+                        "rstd of row %zu", t);
             for (size_t d = 0; d < n.D; d++) {
                 const double g = AT(n.gamma, d, 0), b = n.rms ? 0 : AT(n.beta, d, 0);
-                const double bound = fabs(g) * h_error(&n, x[t * n.D + d], h[d], rstd, largest) + 2 * FLT_EPSILON * (fabs(g * h[d]) + fabs(b));
+                const double bound = fabs(g) * h_error(&n, x[t * n.D + d], h[d], rstd, largest) +
+                                     2 * FLT_EPSILON * (fabs(g * h[d]) + fabs(b));
                 expect_near(AT(n.y, t, d), h[d] * g + b, bound, "rms %d T %zu D %zu [%zu,%zu]", n.rms, n.T, n.D, t, d);
             }
         }
@@ -127,7 +136,8 @@ START_TEST(norms_work_in_place)
         norm_forward(&n, n.x.view);
         matrix_download(&n.x), matrix_download(&n.y);
         for (size_t t = 0; t < n.T; t++)
-            for (size_t d = 0; d < n.D; d++) ck_assert_msg(AT(n.x, t, d) == AT(n.y, t, d), "rms %d [%zu,%zu]", rms, t, d);
+            for (size_t d = 0; d < n.D; d++)
+                ck_assert_msg(AT(n.x, t, d) == AT(n.y, t, d), "rms %d [%zu,%zu]", rms, t, d);
         norm_free(&n);
     }
 }
@@ -160,7 +170,8 @@ static double norm_difference(const norm *n, size_t t, double *x, double *h, siz
 
 static void check_dx(norm *n, matrix *result, const double *before, float accumulate)
 {
-    double *x = values(&n->x), *h = malloc(n->D * sizeof *h), *scratch = malloc(n->D * sizeof *h), *dx = malloc(n->D * sizeof *h);
+    double *x = values(&n->x), *h = malloc(n->D * sizeof *h), *scratch = malloc(n->D * sizeof *h),
+           *dx = malloc(n->D * sizeof *h);
     matrix_download(result);
     for (size_t t = 0; t < n->T; t++) {
         const double rstd = normalize(n->rms, n->D, x + t * n->D, h);
@@ -170,21 +181,25 @@ static void check_dx(norm *n, matrix *result, const double *before, float accumu
             /* |dy|, |gamma| <= 1: dh <= 1, mean(dh h) <= rms(h) = 1 */
             const double size = rstd * (2 + 2 * fabs(h[d])), error = h_error(n, 1, 1 + fabs(h[d]), rstd, 1);
             const double bound = size * (error + sum_error(n->D)) + 2 * FLT_EPSILON * (fabs(old) + size);
-            expect_near(AT(*result, t, d), old + dx[d], bound, "rms %d T %zu D %zu dx[%zu,%zu]", n->rms, n->T, n->D, t, d);
+            expect_near(AT(*result, t, d), old + dx[d], bound, "rms %d T %zu D %zu dx[%zu,%zu]", n->rms, n->T, n->D, t,
+                        d);
             if (d % 7 == 0 && rstd < 10) /* the third derivative grows as rstd^3 */
-                expect_near(dx[d], norm_difference(n, t, x + t * n->D, scratch, d), 1e-5, "D %zu difference [%zu,%zu]", n->D, t, d);
+                expect_near(dx[d], norm_difference(n, t, x + t * n->D, scratch, d), 1e-5, "D %zu difference [%zu,%zu]",
+                            n->D, t, d);
         }
     }
     free(x), free(h), free(scratch), free(dx);
 }
 
-static void norm_backward(const norm *n, clpeft_view dy, float accumulate, clpeft_view dx, clpeft_view dgamma, clpeft_view dbeta)
+static void norm_backward(const norm *n, clpeft_view dy, float accumulate, clpeft_view dx, clpeft_view dgamma,
+                          clpeft_view dbeta)
 {
     if (n->rms)
-        ck_ok(clpeft_rms_norm_backward(dev.ctx, n->T, n->D, n->x.view, n->gamma.view, n->stat.view, dy, accumulate, dx, dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_rms_norm_backward(dev.ctx, n->T, n->D, n->x.view, n->gamma.view, n->stat.view, dy, accumulate, dx,
+                                       dev.queue, 0, NULL, NULL));
     else
-        ck_ok(clpeft_layer_norm_backward(dev.ctx, n->T, n->D, n->x.view, n->gamma.view, n->stat.view, dy, accumulate, dx, dgamma, dbeta,
-                                         dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_layer_norm_backward(dev.ctx, n->T, n->D, n->x.view, n->gamma.view, n->stat.view, dy, accumulate,
+                                         dx, dgamma, dbeta, dev.queue, 0, NULL, NULL));
 }
 
 START_TEST(norm_backwards_match_float64)
@@ -218,7 +233,8 @@ START_TEST(layer_norm_parameter_gradients_add_up)
         matrix dy = matrix_copy(&n.dy);
         for (size_t t = 0; t < n.T; t++) rstd = fmax(rstd, normalize(0, n.D, x + t * n.D, h + t * n.D));
         norm_forward(&n, n.y.view);
-        norm_backward(&n, dy.view, 0, dy.view, which & 1 ? n.dgamma.view : (clpeft_view){ NULL, 0, 0 }, /* dy is used up */
+        norm_backward(&n, dy.view, 0, dy.view,
+                      which & 1 ? n.dgamma.view : (clpeft_view){ NULL, 0, 0 }, /* dy is used up */
                       which & 2 ? n.dbeta.view : (clpeft_view){ NULL, 0, 0 });
         matrix_download(&n.dgamma), matrix_download(&n.dbeta);
         for (size_t d = 0; d < n.D; d++) {
