@@ -6,18 +6,18 @@
 
 #include "file/file.h"
 
-/* Read everything that an open file hands out. */
+/* Read everything that an open file hands out; abort where that does not hang together. Needs no running test. */
 static inline uint64_t walk(const clpeft_file *file)
 {
     uint64_t h = 0;
     for (size_t i = 0; i < clpeft_file_tensors(file); i++) {
         const clpeft_file_tensor *t = clpeft_file_tensor_at(file, i);
-        ck_assert_ptr_eq(t, clpeft_file_find(file, t->name));
+        if (clpeft_file_find(file, t->name) != t) abort();
         h = hash_bytes(t->dims, t->n_dims * sizeof *t->dims, h);
         h = hash_bytes(t->data, t->bytes, h);
         if (clpeft_dtype_block(t->dtype) == 0 || t->dtype == CLPEFT_I64 || t->dtype == CLPEFT_I32) continue;
         float *values = malloc(t->elements * 4 + 1);
-        ck_ok(clpeft_file_read_f32(t, 0, t->elements, values));
+        if (!values || clpeft_file_read_f32(t, 0, t->elements, values) != CLPEFT_OK) abort();
         h = hash_bytes(values, t->elements * 4, h);
         free(values);
     }

@@ -2,7 +2,7 @@
  *
  * Widened values equal those of the gguf Python package bit for bit, which takes the order of operations below and no
  * fused multiply-add (the build sets -ffp-contract=off).
- * Sources: ggml's block layouts; the gguf package, GGML_QUANT_SIZES; the safetensors package's Dtype. */
+ * Sources: ggml 0.25's types and block layouts; the safetensors package's Dtype. */
 #include "file/dtype.h"
 
 #include "status.h"
@@ -60,6 +60,7 @@ static const clp_type types[] = {
     { "MXFP4", CLPEFT_OTHER, 39, NO, 32, 17 * 8 },
     { "NVFP4", CLPEFT_OTHER, 40, NO, 64, 36 * 8 },
     { "Q1_0", CLPEFT_OTHER, 41, NO, 128, 18 * 8 },
+    { "Q2_0", CLPEFT_OTHER, 42, NO, 64, 18 * 8 },
 };
 
 const clp_type *clp_type_by_name(const char *name, size_t bytes)
