@@ -13,7 +13,8 @@ typedef struct {
 
 static element_grid make_grid(const clpeft_context *ctx, size_t T, size_t D)
 {
-    const size_t span = ctx->tuning.group == 1 ? 4096 : 4 * (size_t)ctx->tuning.group;
+    const clp_tuning *t = &ctx->tuning;
+    const size_t span = t->group == 1 ? 4096 : 4 * (size_t)t->group * t->vector;
     return (element_grid){ T, D, D < span ? span / D : 1, span };
 }
 
