@@ -12,5 +12,6 @@
 #include "clpeft/file.h"
 #include "clpeft/model.h"
 #include "clpeft/train.h"
+#include "clpeft/tune.h"
 
 #endif

@@ -13,7 +13,8 @@
 
 typedef struct {
     cl_device_id id;
-    char text[264]; /* "platform: device" */
+    char text[264];    /* "platform: device" */
+    char version[128]; /* the driver's own, which names PoCL */
 } device_entry;
 
 static clpeft_status list_devices(device_entry **list, size_t *count)
@@ -39,6 +40,7 @@ static clpeft_status list_devices(device_entry **list, size_t *count)
             found = grown;
             clp_device_text(devices[d], CL_DEVICE_NAME, name, sizeof name);
             found[n].id = devices[d];
+            clp_device_text(devices[d], CL_DEVICE_VERSION, found[n].version, sizeof found->version);
             snprintf(found[n++].text, sizeof found->text, "%s: %s", platform, name);
         }
     }
@@ -111,7 +113,7 @@ static clpeft_status pick_device(const char *select, cl_device_id *device)
     } else if (strspn(select, "0123456789") == strlen(select)) {
         i = strtoull(select, NULL, 10);
     } else {
-        while (i < n && !contains_ignoring_case(list[i].text, select)) i++;
+        while (i < n && !contains_ignoring_case(list[i].text, select) && !contains_ignoring_case(list[i].version, select)) i++;
     }
     for (size_t d = 0, used = 0; d < n && used < sizeof names; d++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%zu %s", d ? ", " : "", d, list[d].text);

@@ -14,6 +14,7 @@ typedef struct {
     unsigned block;      /* MB: row panels of one work item */
     unsigned group;      /* WG: work items of a group in row and element kernels */
     unsigned panel;      /* products by the panel kernel (1) or by CLBlast (0) */
+    unsigned blas;       /* CLBlast's parameters: a set of gemm.c's, 0 its own defaults */
 } clp_tuning;
 
 struct clp_kernel_entry;
@@ -25,6 +26,7 @@ struct clpeft_context {
     cl_device_id device;
     clpeft_device_info info;
     clp_tuning tuning;
+    unsigned blas_set;                   /* by gemm.c: the set that CLBlast was told, plus 1 */
     char *cache_dir;                     /* NULL: no cache */
     pthread_mutex_t lock;                /* guards all below, and the arguments of kernels while they are set */
     struct clp_program_entry *programs;  /* by program.c */

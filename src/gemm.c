@@ -28,10 +28,44 @@ out:
     return status;
 }
 
+/* Parameters of CLBlast's Xgemm kernel, in its own terms. Device kinds of its published tuning results differ mainly in the tile of a
+ * work group (MWG x NWG), of a work item (MWG / MDIMC x NWG / NDIMC), and in local memory (SA, SB). */
+static const char *parameter[] = { "GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN", "VWM", "VWN" };
+static const size_t variant[][LENGTH(parameter)] = {
+    { 0, 1, 32, 2, 8, 8, 64, 8, 8, 64, 1, 1, 0, 0, 4, 4 },      /* 64 x 64, local memory */
+    { 0, 1, 16, 2, 16, 16, 128, 16, 16, 128, 1, 1, 0, 0, 4, 4 }, /* 128 x 128, local memory */
+    { 0, 1, 16, 8, 16, 16, 128, 8, 8, 64, 1, 1, 1, 1, 4, 2 },
+    { 0, 1, 32, 2, 4, 4, 32, 8, 8, 64, 0, 0, 0, 0, 4, 4 },       /* no local memory: caches */
+    { 0, 1, 32, 8, 1, 1, 16, 1, 1, 16, 0, 0, 0, 0, 8, 8 },       /* one work item a group */
+};
+
+unsigned clp_gemm_variants(void)
+{
+    return (unsigned)LENGTH(variant) + 1;
+}
+
+/* Tell CLBlast the parameters of this context. They hold for the device in the whole process. */
+static clpeft_status set_variant(clpeft_context *ctx)
+{
+    clpeft_status status = CLPEFT_OK;
+
+    pthread_mutex_lock(&ctx->lock);
+    if (ctx->tuning.blas > 0 && ctx->tuning.blas < clp_gemm_variants() && ctx->blas_set != ctx->tuning.blas + 1) {
+        const CLBlastStatusCode code = CLBlastOverrideParameters(ctx->device, "Xgemm", CLBlastPrecisionSingle, LENGTH(parameter), parameter,
+                                                                 variant[ctx->tuning.blas - 1]);
+        REQUIRE(code == CLBlastSuccess, CLPEFT_INTERNAL, "CLBlastOverrideParameters returned %d", (int)code);
+        ctx->blas_set = ctx->tuning.blas + 1;
+    }
+out:
+    pthread_mutex_unlock(&ctx->lock);
+    return status;
+}
+
 static clpeft_status run_clblast(clp_stream *s, const clp_gemm_call *p)
 {
     clpeft_status status = CLPEFT_OK;
 
+    TRY(set_variant(s->ctx));
     TRY(clp_order(s));
     const CLBlastStatusCode code = CLBlastSgemm(
         CLBlastLayoutRowMajor, p->transpose_a ? CLBlastTransposeYes : CLBlastTransposeNo,

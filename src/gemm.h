@@ -14,4 +14,7 @@ typedef struct {
 size_t clp_gemm_scratch(const clpeft_context *ctx, size_t M, size_t N, size_t K);
 clpeft_status clp_gemm_run(clp_stream *s, const clp_gemm_call *p, cl_mem scratch, size_t off);
 
+/* Sets of parameters that CLBlast may be given (clp_tuning.blas): 0, its defaults, up to this number - 1. */
+unsigned clp_gemm_variants(void);
+
 #endif

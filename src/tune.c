@@ -29,6 +29,7 @@ static void from_facts(const clpeft_device_info *i, clp_tuning *t)
     /* A panel of 2048 steps and four row panels of as many fit a 1 MB cache; more steps go through memory in slices. */
     t->depth = 2048;
     t->block = 4;
+    t->blas = 0;
 }
 
 static void make_key(const clpeft_context *ctx, char *key, size_t size)

@@ -1,0 +1,180 @@
+/* tuner.c - measure candidates of the tuned parameters: register tile, then depth and block, or work-group size, then who serves
+ * products. Each runs in a context of its own on the same device. */
+#include "clpeft/tune.h"
+#include "clpeft/linear.h"
+#include "gemm.h"
+#include "tune.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const size_t shapes[CLPEFT_TUNE_SHAPES][3] = { { 1024, 384, 384 }, { 1024, 1536, 384 }, { 1024, 384, 1536 }, { 2048, 2048, 2048 } };
+
+typedef struct {
+    clpeft_context *ctx;
+    clp_tuning best;
+    unsigned done, total;
+    clpeft_tune_report report;
+    void *user;
+} tuner;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- one measurement ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    clpeft_context *ctx;
+    cl_command_queue queue;
+    clpeft_linear *linear;
+    clpeft_workspace *ws;
+    cl_mem x, y;
+} bench;
+
+static void bench_close(bench *b)
+{
+    if (b->x) clReleaseMemObject(b->x);
+    if (b->y) clReleaseMemObject(b->y);
+    clpeft_workspace_destroy(b->ws);
+    clpeft_linear_destroy(b->linear);
+    if (b->queue) clReleaseCommandQueue(b->queue);
+    clpeft_context_destroy(b->ctx);
+}
+
+static clpeft_status bench_open(bench *b, const tuner *t, const clp_tuning *tuning, const size_t *shape)
+{
+    const clpeft_context_options options = { .context = t->ctx->cl, .device = t->ctx->device,
+                                             .cache_dir = t->ctx->cache_dir ? t->ctx->cache_dir : "" };
+    const clpeft_linear_options layer = { .N = shape[1], .K = shape[2], .dtype = CLPEFT_F32, .forward_only = 1 };
+    const cl_float value = 0.5f;
+    clpeft_status status = CLPEFT_OK;
+
+    TRY(clpeft_context_create(&b->ctx, &options));
+    b->ctx->tuning = *tuning;
+    TRY(clpeft_queue_create(&b->queue, b->ctx));
+    TRY(clpeft_linear_create(&b->linear, b->ctx, &layer));
+    TRY(clpeft_workspace_create(&b->ws, b->ctx, clpeft_linear_workspace(b->linear, NULL, shape[0])));
+    TRY(clp_buffer(b->ctx, 4 * shape[0] * shape[2], NULL, &b->x));
+    TRY(clp_buffer(b->ctx, 4 * shape[0] * shape[1], NULL, &b->y));
+    TRY_CL(clEnqueueFillBuffer(b->queue, b->x, &value, 4, 0, 4 * shape[0] * shape[2], 0, NULL, NULL), "clpeft_tune");
+out:
+    return status;
+}
+
+/* GFLOPS of a frozen layer's forward: the best of several runs. */
+static clpeft_status measure(const tuner *t, const clp_tuning *tuning, const size_t *shape, double *gflops)
+{
+    const clpeft_view none = { 0 };
+    clpeft_status status = CLPEFT_OK;
+    double best = 0, start = 0;
+    bench b = { 0 };
+
+    TRY(bench_open(&b, t, tuning, shape));
+    for (int run = 0; run < 3 || (run < 100 && now() - start < 0.05); run++) { /* the first compiles */
+        const double begin = now();
+        TRY(clpeft_linear_forward(b.linear, NULL, shape[0], CLPEFT_IDENTITY, (clpeft_view){ b.x, 0, shape[2] }, none,
+                                  (clpeft_view){ b.y, 0, shape[1] }, none, b.ws, b.queue, 0, NULL, NULL));
+        TRY_CL(clFinish(b.queue), "clpeft_tune");
+        const double seconds = now() - begin;
+        if (run == 0) start = now();
+        if (run > 0 && (best == 0 || seconds < best)) best = seconds;
+    }
+    *gflops = 2e-9 * (double)shape[0] * (double)shape[1] * (double)shape[2] / best;
+out:
+    bench_close(&b);
+    return status;
+}
+
+/* ---- candidates ------------------------------------------------------------------------------------------------------- */
+
+/* Candidate and best so far take turns on shapes [first, last), so that a change of the machine's speed meets both; each counts with
+ * its fastest run. Scores are harmonic means; the candidate becomes the best when it wins by more than 3 %. */
+static void try_candidate(tuner *t, const clp_tuning *candidate, size_t first, size_t last, const char *what)
+{
+    const clp_tuning *of[2] = { &t->best, candidate };
+    double inverse[2] = { 0, 0 };
+    int failed = 0;
+
+    for (size_t i = first; i < last && !failed; i++) {
+        double fastest[2] = { 0, 0 }, gflops = 0;
+        for (int turn = 0; turn < 4 && !failed; turn++) {
+            failed = measure(t, of[turn % 2], shapes[i], &gflops) != CLPEFT_OK;
+            if (!failed && gflops > fastest[turn % 2]) fastest[turn % 2] = gflops;
+        }
+        for (int k = 0; k < 2 && !failed; k++) inverse[k] += 1 / fastest[k];
+    }
+    const double score = failed ? 0 : (double)(last - first) / inverse[1];
+    const int best = !failed && inverse[0] > 1.03 * inverse[1];
+    if (best) t->best = *candidate;
+    t->done++;
+    if (t->report) t->report(t->user, &(clpeft_tune_step){ what, t->done, t->total, score, best });
+}
+
+static const unsigned tiles[][2] = { { 4, 6 }, { 4, 8 }, { 8, 4 }, { 8, 6 }, { 8, 12 }, { 16, 6 }, { 16, 8 }, { 16, 12 }, { 16, 14 } };
+static const unsigned depths[] = { 256, 512, 1024, 2048, 4096 }, blocks[] = { 2, 4, 8, 16 };
+
+static void tune_panels(tuner *t)
+{
+    char what[64];
+
+    for (size_t i = 0; i < LENGTH(tiles); i++) {
+        clp_tuning c = t->best;
+        c.vector = tiles[i][0], c.tile_rows = tiles[i][1];
+        snprintf(what, sizeof what, "tile %u x %u", c.tile_rows, 2 * c.vector);
+        try_candidate(t, &c, 0, 3, what);
+    }
+    for (size_t i = 0; i < LENGTH(depths) * LENGTH(blocks); i++) {
+        clp_tuning c = t->best;
+        c.depth = depths[i / LENGTH(blocks)], c.block = blocks[i % LENGTH(blocks)];
+        snprintf(what, sizeof what, "depth %u, block %u", c.depth, c.block);
+        try_candidate(t, &c, 1, 4, what);
+    }
+}
+
+/* CLBlast with its defaults and with each set of parameters of gemm.c; and the panel kernel, should it win even here. */
+static void tune_blas(tuner *t)
+{
+    char what[64];
+
+    for (unsigned i = 0; i < clp_gemm_variants(); i++) {
+        clp_tuning c = t->best;
+        if (c.panel) c.panel = 0, c.vector = 1, c.group = 64;
+        c.blas = i;
+        snprintf(what, sizeof what, "CLBlast, parameters %u", i);
+        try_candidate(t, &c, 0, 3, what);
+    }
+    if (!t->best.panel) {
+        clp_tuning c = t->best;
+        c.panel = 1, c.vector = 4, c.tile_rows = 6, c.group = 1;
+        try_candidate(t, &c, 0, 3, "panels");
+    }
+}
+
+clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *user, clpeft_tune_result *result)
+{
+    clpeft_status status = CLPEFT_OK;
+    tuner t = { .ctx = ctx, .report = report, .user = user };
+
+    REQUIRE(ctx && result, CLPEFT_INVALID_ARGUMENT, "clpeft_tune: ctx or result is NULL");
+    t.best = ctx->tuning;
+    t.total = clp_gemm_variants() + (ctx->tuning.panel ? (unsigned)(LENGTH(tiles) + LENGTH(depths) * LENGTH(blocks)) : 1);
+    clpeft_context_info(ctx, &result->before);
+    if (ctx->tuning.panel) tune_panels(&t);
+    tune_blas(&t);
+    for (size_t i = 0; i < CLPEFT_TUNE_SHAPES; i++) {
+        result->shape[i].M = shapes[i][0], result->shape[i].N = shapes[i][1], result->shape[i].K = shapes[i][2];
+        TRY(measure(&t, &ctx->tuning, shapes[i], &result->shape[i].before));
+        TRY(measure(&t, &t.best, shapes[i], &result->shape[i].after));
+    }
+    result->after = result->before;
+    result->after.panel_gemm = (int)t.best.panel, result->after.vector = t.best.vector;
+    result->after.tile_rows = t.best.tile_rows, result->after.group = t.best.group;
+    clp_tune_keep(ctx, &t.best);
+out:
+    return status;
+}
