@@ -98,6 +98,18 @@ out:
     return status;
 }
 
+void clp_params_truncate(clpeft_params *params, size_t n)
+{
+    if (!params || n >= params->n) return;
+    const size_t size = params->tensors[n].off;
+    memset(params->init + size, 0, (params->size - size) * sizeof *params->init);
+    for (; params->n > n; params->n--) {
+        const clpeft_tensor *last = &params->tensors[params->n - 1];
+        if (last->kind != CLPEFT_KIND_FIXED) params->trainable -= last->size;
+    }
+    params->size = size;
+}
+
 /* The kind of every ALIGN elements. */
 static clpeft_status make_kinds(clpeft_params *params)
 {

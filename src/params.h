@@ -33,6 +33,9 @@ struct clpeft_params {
 
 #define CLP_ADAMW_SPAN 1024 /* elements of the arena that one group of the optimizer's kernels works on */
 
+/* Take back the last tensors, down to the first n of them; before allocate. */
+void clp_params_truncate(clpeft_params *params, size_t n);
+
 /* The arena is allocated; what names the operation. */
 clpeft_status clp_params_ready(const clpeft_params *params, const char *what);
 

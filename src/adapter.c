@@ -1,0 +1,204 @@
+/* adapter.c - an adapter's life: create, theta -> A, B, g, the way back, and what leaves it. */
+#include "adapter.h"
+#include "random.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- create ---------------------------------------------------------------------------------------------------- */
+
+/* A buffer of n zeros. */
+static clpeft_status make_zeros(const clpeft_adapter *adapter, cl_command_queue queue, size_t n, cl_mem *buf)
+{
+    const cl_float zero = 0;
+    clpeft_status status = CLPEFT_OK;
+
+    TRY(clp_buffer(adapter->ctx, n * sizeof(float), NULL, buf));
+    TRY_CL(clEnqueueFillBuffer(queue, *buf, &zero, sizeof zero, 0, n * sizeof(float), 0, NULL, NULL),
+           "clEnqueueFillBuffer");
+out:
+    return status;
+}
+
+/* All buffers, 0 but for the gains, 1; and the layers' views of them. */
+static clpeft_status make_buffers(clpeft_adapter *x, cl_command_queue queue)
+{
+    const clpeft_adapter_config *o = &x->config;
+    const cl_float one = 1;
+    clpeft_status status = CLPEFT_OK;
+
+    TRY(make_zeros(x, queue, x->size.forms, &x->forms));
+    TRY(make_zeros(x, queue, x->size.back, &x->back));
+    if (o->generator) TRY(make_zeros(x, queue, 3 * x->size.plane, &x->hidden));
+    if (o->magnitude) {
+        TRY(make_zeros(x, queue, x->size.c, &x->c));
+        TRY(make_zeros(x, queue, x->n_sites, &x->tau));
+    }
+    if (o->magnitude && o->norm_gradient) {
+        TRY(make_zeros(x, queue, x->size.c, &x->q));
+        TRY(make_zeros(x, queue, x->size.back, &x->d));
+        TRY(make_zeros(x, queue, x->size.back, &x->rest));
+        TRY(make_zeros(x, queue, x->size.gram, &x->gram));
+    }
+    for (size_t i = 0; i < x->set.n; i++) {
+        clp_lowrank *l = &x->set.layers[i];
+        l->a.buf = l->at.buf = l->b.buf = l->bt.buf = l->g.buf = x->forms;
+        l->da.buf = l->dbt.buf = l->dg.buf = x->back;
+        TRY(clp_lowrank_table(x->ctx, l));
+        TRY_CL(clEnqueueFillBuffer(queue, x->forms, &one, sizeof one, 4 * l->g.off, 4 * clpeft_linear_rows(l->linear),
+                                   0, NULL, NULL),
+               "clEnqueueFillBuffer");
+    }
+out:
+    return status;
+}
+
+static clpeft_status make_norm_plan(clpeft_adapter *x)
+{
+    clpeft_status status = CLPEFT_OK;
+    clp_norm_job *jobs = calloc(x->n_sites, sizeof *jobs);
+
+    REQUIRE(jobs, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_adapter_create: out of memory");
+    for (size_t p = 0; p < x->n_sites; p++) {
+        const clp_site *t = &x->table[p];
+        const clpeft_site *site = &x->sites[x->order[p]];
+        jobs[p] = (clp_norm_job){
+            site->linear, site->row, t->N, t->r, { x->forms, t->at, t->at_ld }, { x->forms, t->bt, t->bt_ld }, t->c
+        };
+    }
+    status = clp_norm_plan_create(&x->norm, x->ctx, jobs, x->n_sites);
+out:
+    free(jobs);
+    return status;
+}
+
+/* Norms of W0: what the plan gives while A and B are 0. */
+static clpeft_status read_norms(clpeft_adapter *x, cl_command_queue queue, float **norms)
+{
+    clpeft_status status = CLPEFT_OK;
+    clp_stream s;
+
+    *norms = malloc(x->size.c * sizeof **norms);
+    REQUIRE(*norms, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_adapter_create: out of memory");
+    TRY(clp_begin(&s, "clpeft_adapter_create", x->ctx, queue, 0, NULL));
+    TRY(clp_norm_plan_run(x->norm, &s, x->c));
+    status = clp_read(x->ctx, queue, x->c, 0, x->size.c * sizeof **norms, *norms);
+out:
+    return status;
+}
+
+clpeft_status clpeft_adapter_create(clpeft_adapter **result, clpeft_params *params, const clpeft_site *sites, size_t n,
+                                    const clpeft_adapter_config *config)
+{
+    const size_t before = clpeft_params_count(params);
+    clpeft_status status = CLPEFT_OK;
+    clpeft_adapter *x = NULL;
+    cl_command_queue queue = NULL;
+    float *norms = NULL;
+
+    REQUIRE(result && params && sites && config, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_adapter_create: adapter, params, sites or config is NULL");
+    TRY(clp_adapter_check_config(config));
+    x = calloc(1, sizeof *x);
+    REQUIRE(x, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_adapter_create: out of memory");
+    x->ctx = params->ctx, x->params = params, x->config = *config, x->set.dropout_rate = config->dropout;
+    TRY(clp_adapter_lay_out(x, sites, n));
+    TRY(clpeft_queue_create(&queue, x->ctx));
+    TRY(make_buffers(x, queue));
+    if (config->magnitude) {
+        TRY(make_norm_plan(x));
+        TRY(read_norms(x, queue, &norms));
+    }
+    TRY(clp_adapter_add_params(x, norms));
+    TRY(clp_buffer(x->ctx, x->n_sites * sizeof *x->table, x->table, &x->site_table));
+    TRY(clp_buffer(x->ctx, x->n_blocks * sizeof *x->blocks, x->blocks, &x->block_table));
+    TRY_CL(clFinish(queue), "clFinish");
+    *result = x;
+    x = NULL;
+out:
+    if (status != CLPEFT_OK) clp_params_truncate(params, before);
+    if (queue) clReleaseCommandQueue(queue);
+    free(norms);
+    clpeft_adapter_destroy(x);
+    return status;
+}
+
+void clpeft_adapter_destroy(clpeft_adapter *x)
+{
+    if (!x) return;
+    const cl_mem all[] = { x->site_table, x->block_table, x->forms, x->back, x->hidden, x->c,
+                           x->tau,        x->q,           x->d,     x->rest, x->gram };
+    for (size_t i = 0; i < LENGTH(all); i++)
+        if (all[i]) clReleaseMemObject(all[i]);
+    clp_norm_plan_destroy(x->norm);
+    for (size_t i = 0; i < x->set.n; i++)
+        if (x->set.layers[i].table) clReleaseMemObject(x->set.layers[i].table);
+    for (size_t i = 0; i < x->n_sites; i++) free((char *)(uintptr_t)x->sites[i].name);
+    free(x->sites);
+    free(x->order);
+    free(x->table);
+    free(x->blocks);
+    free(x->layer_of);
+    free(x->layer_sites);
+    free(x->set.layers);
+    free(x);
+}
+
+const clpeft_adapter_config *clpeft_adapter_get_config(const clpeft_adapter *adapter)
+{
+    return adapter ? &adapter->config : NULL;
+}
+
+size_t clpeft_adapter_sites(const clpeft_adapter *adapter, const clpeft_site **sites)
+{
+    if (sites) *sites = adapter ? adapter->sites : NULL;
+    return adapter ? adapter->n_sites : 0;
+}
+
+/* ---- forth and back --------------------------------------------------------------------------------------------- */
+
+clpeft_status clpeft_adapter_materialize(clpeft_adapter *x, uint64_t step, int training, CLPEFT_QUEUE)
+{
+    clpeft_status status = CLPEFT_OK;
+    clp_stream s;
+
+    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_materialize: adapter is NULL");
+    TRY(clp_params_ready(x->params, "clpeft_adapter_materialize"));
+    TRY(clp_begin(&s, "clpeft_adapter_materialize", x->ctx, queue, n_wait, wait));
+    TRY(x->config.generator ? clp_generator_expand(x, &s) : clp_direct_expand(x, &s));
+    if (x->config.magnitude) TRY(clp_gain(x, &s, step, training));
+    TRY(clp_fill_zero(&s, x->back, 0, x->size.back));
+    x->set.dropout = training ? x->config.dropout : 0;
+    x->set.dropout_seed = clp_mix(x->config.seed, step);
+    status = clp_end(&s, event);
+out:
+    return status;
+}
+
+size_t clpeft_adapter_workspace(const clpeft_adapter *x)
+{
+    size_t bytes = 0;
+
+    if (!x || !x->config.magnitude || !x->config.norm_gradient) return 0;
+    for (size_t i = 0; i < x->set.n; i++) {
+        const size_t need = clpeft_linear_workspace(x->set.layers[i].linear, NULL, x->set.layers[i].R);
+        if (need > bytes) bytes = need;
+    }
+    return bytes;
+}
+
+clpeft_status clpeft_adapter_backward(clpeft_adapter *x, clpeft_workspace *ws, CLPEFT_QUEUE)
+{
+    clpeft_status status = CLPEFT_OK;
+    clp_stream s;
+
+    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_backward: adapter is NULL");
+    TRY(clp_params_ready(x->params, "clpeft_adapter_backward"));
+    TRY(clp_workspace_check(ws, clpeft_adapter_workspace(x), "clpeft_adapter_backward"));
+    TRY(clp_begin(&s, "clpeft_adapter_backward", x->ctx, queue, n_wait, wait));
+    if (x->config.magnitude) TRY(clp_gain_backward(x, &s, ws));
+    TRY(x->config.generator ? clp_generator_backward(x, &s) : clp_direct_backward(x, &s));
+    status = clp_end(&s, event);
+out:
+    return status;
+}
