@@ -2,7 +2,7 @@
 #ifndef CLP_CACHE_H
 #define CLP_CACHE_H
 
-#include "context.h"
+#include "device.h"
 
 /* FNV-1a. */
 #define CLP_FNV_START 14695981039346656037u

@@ -2,6 +2,7 @@
 #ifndef CLP_PRODUCT_H
 #define CLP_PRODUCT_H
 
+#include "lowrank.h"
 #include "weight.h"
 
 /* A forward or backward of one layer, views checked. */

@@ -2,7 +2,7 @@
 #ifndef CLP_PROFILE_H
 #define CLP_PROFILE_H
 
-#include "context.h"
+#include "device.h"
 
 /* Set ctx->profile if the environment asks for it. */
 clpeft_status clp_profile_create(clpeft_context *ctx);

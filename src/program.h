@@ -2,7 +2,7 @@
 #ifndef CLP_PROGRAM_H
 #define CLP_PROGRAM_H
 
-#include "context.h"
+#include "device.h"
 
 /* A kernel of cl/<file>.cl built with options (besides the context's own -D VW, MR, WG), made once and kept. The caller holds
  * ctx->lock until it has enqueued the kernel: its arguments are shared. Borrowed. */

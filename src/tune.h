@@ -2,7 +2,7 @@
 #ifndef CLP_TUNE_H
 #define CLP_TUNE_H
 
-#include "context.h"
+#include "device.h"
 
 /* Set ctx->tuning: what clpeft_tune kept for this device if there is something, else from device facts. */
 void clp_tune_choose(clpeft_context *ctx);

@@ -3,7 +3,7 @@
 #define CLP_WEIGHT_H
 
 #include "clpeft/file.h"
-#include "linear.h"
+#include "clpeft/linear.h"
 #include "panel.h"
 
 /* Dense weights on a panel device are kept as the panels of both products, W0^T (forward) and W0 (backward). Others, and
@@ -31,7 +31,12 @@ size_t clp_weight_scratch(const clpeft_linear *l, int backward);
 clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int backward, cl_mem scratch, size_t scratch_off,
                                  clp_operand *operand);
 
-/* Bytes of a row range in plain rows. */
+/* Bytes of a plain row. */
 size_t clp_weight_row_bytes(const clpeft_linear *l);
+
+clpeft_context *clp_linear_context(const clpeft_linear *l);
+
+/* Rows [row, row + rows) of W0 as f32 [rows,K] in host memory. Blocks. */
+clpeft_status clp_linear_read(const clpeft_linear *l, size_t row, size_t rows, float *weight, cl_command_queue queue);
 
 #endif
