@@ -18,9 +18,9 @@ void cross_entropy(ulong C, __global const float *x, ulong x_off, ulong x_ld,
     __local float part[WG];
     const ulong b = get_group_id(0);
     const long label = labels[labels_off + b * labels_ld];
-    const int counts = label >= 0 && label < (long)C;
+    const int counts = (ulong)label < C;
     __global const float *in = x + x_off + b * x_ld;
-    const float own = counts ? in[label] : 0.0f;
+    const float own = in[counts ? label : 0];
     V top = -INFINITY, before = -INFINITY, sum = 0.0f; /* before: the largest left of the label */
 
     FOR_COLUMNS(c) {
