@@ -71,8 +71,8 @@ CLPEFT_API size_t clpeft_adapter_sites(const clpeft_adapter *adapter, const clpe
  * Once per step, after params changed and before forward. */
 CLPEFT_API clpeft_status clpeft_adapter_materialize(clpeft_adapter *adapter, uint64_t step, int training, CLPEFT_QUEUE);
 
-/* dA, dB, dg of every site --> added to the gradient of params: through norm, gain and generators. A fixed number of
- * launches (with norm_gradient: two products more per site). ws: clpeft_adapter_workspace bytes, 0 without norm_gradient. */
+/* dA, dB, dg of every site --> added to the gradient of params: through norm, gain and generators. Once per materialize. A
+ * fixed number of launches (with norm_gradient: two products more per layer). ws: clpeft_adapter_workspace bytes, 0 without norm_gradient. */
 CLPEFT_API clpeft_status clpeft_adapter_backward(clpeft_adapter *adapter, clpeft_workspace *ws, CLPEFT_QUEUE);
 CLPEFT_API size_t clpeft_adapter_workspace(const clpeft_adapter *adapter);
 

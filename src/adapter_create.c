@@ -1,11 +1,7 @@
-/* adapter.c - an adapter's life: create, theta -> A, B, g, the way back, and what leaves it. */
+/* adapter_create.c - make an adapter: its layout, buffers and first values; and free it. */
 #include "adapter.h"
-#include "random.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* ---- create ---------------------------------------------------------------------------------------------------- */
 
 /* A buffer of n zeros. */
 static clpeft_status make_zeros(const clpeft_adapter *adapter, cl_command_queue queue, size_t n, cl_mem *buf)
@@ -153,52 +149,4 @@ size_t clpeft_adapter_sites(const clpeft_adapter *adapter, const clpeft_site **s
 {
     if (sites) *sites = adapter ? adapter->sites : NULL;
     return adapter ? adapter->n_sites : 0;
-}
-
-/* ---- forth and back --------------------------------------------------------------------------------------------- */
-
-clpeft_status clpeft_adapter_materialize(clpeft_adapter *x, uint64_t step, int training, CLPEFT_QUEUE)
-{
-    clpeft_status status = CLPEFT_OK;
-    clp_stream s;
-
-    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_materialize: adapter is NULL");
-    TRY(clp_params_ready(x->params, "clpeft_adapter_materialize"));
-    TRY(clp_begin(&s, "clpeft_adapter_materialize", x->ctx, queue, n_wait, wait));
-    TRY(x->config.generator ? clp_generator_expand(x, &s) : clp_direct_expand(x, &s));
-    if (x->config.magnitude) TRY(clp_gain(x, &s, step, training));
-    TRY(clp_fill_zero(&s, x->back, 0, x->size.back));
-    x->set.dropout = training ? x->config.dropout : 0;
-    x->set.dropout_seed = clp_mix(x->config.seed, step);
-    status = clp_end(&s, event);
-out:
-    return status;
-}
-
-size_t clpeft_adapter_workspace(const clpeft_adapter *x)
-{
-    size_t bytes = 0;
-
-    if (!x || !x->config.magnitude || !x->config.norm_gradient) return 0;
-    for (size_t i = 0; i < x->set.n; i++) {
-        const size_t need = clpeft_linear_workspace(x->set.layers[i].linear, NULL, x->set.layers[i].R);
-        if (need > bytes) bytes = need;
-    }
-    return bytes;
-}
-
-clpeft_status clpeft_adapter_backward(clpeft_adapter *x, clpeft_workspace *ws, CLPEFT_QUEUE)
-{
-    clpeft_status status = CLPEFT_OK;
-    clp_stream s;
-
-    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_backward: adapter is NULL");
-    TRY(clp_params_ready(x->params, "clpeft_adapter_backward"));
-    TRY(clp_workspace_check(ws, clpeft_adapter_workspace(x), "clpeft_adapter_backward"));
-    TRY(clp_begin(&s, "clpeft_adapter_backward", x->ctx, queue, n_wait, wait));
-    if (x->config.magnitude) TRY(clp_gain_backward(x, &s, ws));
-    TRY(x->config.generator ? clp_generator_backward(x, &s) : clp_direct_backward(x, &s));
-    status = clp_end(&s, event);
-out:
-    return status;
 }
