@@ -60,7 +60,7 @@ typedef struct {
  *          CLPEFT_INVALID_ARGUMENT  row_start decreases, a token outside the vocabulary */
 CLPEFT_API clpeft_status clpeft_model_forward(clpeft_model *model, const clpeft_adapter *adapter, const clpeft_batch *batch,
                                               int keep, clpeft_view *y, CLPEFT_QUEUE);
-/* The way back of the last forward with keep: dy [T,width] is used up. Gradients go to the adapter. */
+/* The way back of the last forward with keep: dy [T,width] is used up; it may be the forward's y. Gradients go to the adapter. */
 CLPEFT_API clpeft_status clpeft_model_backward(clpeft_model *model, clpeft_adapter *adapter, clpeft_view dy, CLPEFT_QUEUE);
 
 /* Token positions of the last forward's batch on the device: i32 [S + 1]; for pooling. Borrowed. */

@@ -44,7 +44,8 @@ typedef struct {
     size_t correct, counted;
 } clpeft_step_result;
 
-/* One training step: materialize, forward, backward, generator backward, clip, AdamW. result NULL: enqueue and return; else
+/* One training step: materialize, forward, backward, generator backward, clip, AdamW. A batch of more tokens or sequences
+ * than the model is made for is taken in parts, so that its size is not limited by memory. result NULL: enqueue and return; else
  * wait for the step and fill it. A skipped step is reported in result, not by the status. */
 CLPEFT_API clpeft_status clpeft_train_step(clpeft_trainer *trainer, const clpeft_batch *batch, clpeft_step_result *result);
 
@@ -56,7 +57,7 @@ CLPEFT_API clpeft_status clpeft_train_collect(clpeft_trainer *trainer); /* adapt
 CLPEFT_API clpeft_status clpeft_train_update(clpeft_trainer *trainer, clpeft_step_result *result);
 
 /* Forward only, without dropout; not between begin and update. logits f32 [S,classes], predicted i32 [S], losses f32 [S]
- * in host memory; any may be NULL (losses needs labels). Blocks. */
+ * in host memory; any may be NULL (losses needs labels). A large batch is taken in parts. Blocks. */
 CLPEFT_API clpeft_status clpeft_trainer_evaluate(clpeft_trainer *trainer, const clpeft_batch *batch, float *logits,
                                                  int32_t *predicted, float *losses);
 

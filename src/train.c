@@ -1,0 +1,211 @@
+/* train.c - one training step: materialize, forward, backward, update. */
+#include "trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- a step ----------------------------------------------------------------------------------------------------- */
+
+/* Everything of a batch but the number of its tokens and sequences. *counted: rows with a label. */
+static clpeft_status check_labelled(const clpeft_trainer *t, const clpeft_batch *batch, size_t *counted)
+{
+    clpeft_status status = CLPEFT_OK;
+    const int64_t C = (int64_t)t->options.classes;
+    size_t longest;
+
+    TRY(clp_batch_check(t->model, batch, &longest));
+    REQUIRE(batch->labels, CLPEFT_INVALID_ARGUMENT, "labels are NULL");
+    *counted = 0;
+    for (size_t q = 0; q < batch->S; q++) {
+        REQUIRE(batch->labels[q] >= -1 && batch->labels[q] < C, CLPEFT_INVALID_ARGUMENT,
+                "label %zu is %d: there are %lld classes", q, batch->labels[q], (long long)C);
+        *counted += batch->labels[q] >= 0;
+    }
+out:
+    return status;
+}
+
+/* The sequences of a checked batch from `first` on: as many as the model takes at once, and at least one. */
+static clpeft_batch part_from(clpeft_trainer *t, const clpeft_batch *batch, size_t first)
+{
+    const clpeft_model_options *o = &t->model->options;
+    const int32_t *from = batch->row_start + first;
+    size_t S = 0;
+
+    t->rows[0] = 0;
+    while (first + S < batch->S && S < o->max_sequences &&
+           (S == 0 || (size_t)(from[S + 1] - from[0]) <= o->max_tokens)) {
+        S++;
+        t->rows[S] = from[S] - from[0];
+    }
+    return (clpeft_batch){ .S = S,
+                           .row_start = t->rows,
+                           .tokens = batch->tokens + from[0],
+                           .labels = batch->labels ? batch->labels + first : NULL };
+}
+
+clpeft_status clpeft_train_begin(clpeft_trainer *t)
+{
+    clpeft_status status = CLPEFT_OK;
+
+    REQUIRE(t, CLPEFT_INVALID_ARGUMENT, "clpeft_train_begin: trainer is NULL");
+    t->phase = CLP_IDLE, t->counted = 0;
+    TRY(clpeft_adapter_materialize(t->adapter, t->step, 1, t->queue, 0, NULL, NULL));
+    TRY(clpeft_params_zero_grad(t->params, t->queue, 0, NULL, NULL));
+    TRY(clp_head_reset(&t->head, t->queue));
+    t->phase = CLP_OPEN;
+out:
+    return status;
+}
+
+clpeft_status clpeft_train_gradient(clpeft_trainer *t, const clpeft_batch *batch, float weight)
+{
+    clpeft_status status = CLPEFT_OK;
+    clpeft_model *m;
+    clpeft_view y;
+    size_t counted = 0;
+
+    REQUIRE(t && t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_train_gradient: no clpeft_train_begin before it");
+    REQUIRE(isfinite(weight), CLPEFT_INVALID_ARGUMENT, "clpeft_train_gradient: weight is %g", (double)weight);
+    TRY(check_labelled(t, batch, &counted));
+    m = t->model;
+    TRY(clpeft_model_forward(m, t->adapter, batch, 1, &y, t->queue, 0, NULL, NULL));
+    TRY(clp_head_forward(&t->head, m->T, m->S, m->row_start, y, t->queue));
+    TRY(clp_head_backward(&t->head, m->T, m->S, m->row_start, batch->labels, weight, y, t->queue));
+    TRY(clpeft_model_backward(m, t->adapter, y, t->queue, 0, NULL, NULL));
+    t->counted += counted;
+out:
+    return status;
+}
+
+clpeft_status clpeft_train_collect(clpeft_trainer *t)
+{
+    clpeft_status status = CLPEFT_OK;
+
+    REQUIRE(t && t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_train_collect: no clpeft_train_begin before it");
+    TRY(clpeft_adapter_backward(t->adapter, t->ws, t->queue, 0, NULL, NULL));
+    t->phase = CLP_COLLECTED;
+out:
+    return status;
+}
+
+/* Wait for the step and tell what came of it. */
+static clpeft_status read_result(const clpeft_trainer *t, double lr, clpeft_step_result *result)
+{
+    clpeft_status status = CLPEFT_OK;
+    clpeft_adamw_state state;
+    float sums[2];
+
+    TRY(clp_read(t->model->ctx, t->queue, t->head.sums.buf, t->head.sums.off * sizeof *sums, sizeof sums, sums));
+    TRY(clpeft_adamw_read_state(t->params, &state, t->queue));
+    *result = (clpeft_step_result){ .step = t->step,
+                                    .loss = t->counted ? (double)sums[0] / (double)t->counted : 0,
+                                    .lr = lr,
+                                    .grad_norm = state.grad_norm,
+                                    .applied = state.finite,
+                                    .skipped = state.skipped,
+                                    .correct = (size_t)sums[1],
+                                    .counted = t->counted };
+out:
+    return status;
+}
+
+clpeft_status clpeft_train_update(clpeft_trainer *t, clpeft_step_result *result)
+{
+    clpeft_status status = CLPEFT_OK;
+    clpeft_adamw adamw;
+
+    REQUIRE(t && t->phase == CLP_COLLECTED, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_train_update: no clpeft_train_collect before it");
+    adamw = t->options.adamw;
+    adamw.lr *= (float)clpeft_schedule(t->step, t->options.warmup, t->options.total_steps, t->options.decay);
+    TRY(clpeft_adamw_step(t->params, &adamw, t->queue, 0, NULL, NULL));
+    t->phase = CLP_IDLE;
+    t->step++;
+    if (result)
+        TRY(read_result(t, (double)adamw.lr, result));
+    else
+        TRY_CL(clFlush(t->queue), "clFlush");
+out:
+    return status;
+}
+
+clpeft_status clpeft_train_step(clpeft_trainer *t, const clpeft_batch *batch, clpeft_step_result *result)
+{
+    clpeft_status status = CLPEFT_OK;
+    size_t counted = 0;
+    clpeft_batch part;
+
+    REQUIRE(t, CLPEFT_INVALID_ARGUMENT, "clpeft_train_step: trainer is NULL");
+    TRY(check_labelled(t, batch, &counted));
+    REQUIRE(counted > 0, CLPEFT_INVALID_ARGUMENT, "clpeft_train_step: no row of the batch has a label");
+    TRY(clpeft_train_begin(t));
+    for (size_t first = 0; first < batch->S; first += part.S) {
+        part = part_from(t, batch, first);
+        TRY(clpeft_train_gradient(t, &part, 1.0f / (float)counted));
+    }
+    TRY(clpeft_train_collect(t));
+    TRY(clpeft_train_update(t, result));
+out:
+    return status;
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------------------------- */
+
+static int32_t first_largest(const float *x, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return (int32_t)best;
+}
+
+/* Of the sequences of one part, as clpeft_trainer_evaluate. */
+static clpeft_status evaluate_part(clpeft_trainer *t, const clpeft_batch *part, float *logits, int32_t *predicted,
+                                   float *losses)
+{
+    clp_head *h = &t->head;
+    clpeft_model *m = t->model;
+    const size_t S = part->S;
+    clpeft_status status = CLPEFT_OK;
+    clpeft_view y;
+
+    TRY(clpeft_model_forward(m, t->adapter, part, 0, &y, t->queue, 0, NULL, NULL));
+    TRY(clp_head_forward(h, m->T, S, m->row_start, y, t->queue));
+    if (losses) {
+        TRY(clp_head_loss(h, S, part->labels, t->queue));
+        TRY(clp_read(h->ctx, t->queue, h->loss.buf, h->loss.off * sizeof *losses, S * sizeof *losses, losses));
+    }
+    TRY(clp_read(h->ctx, t->queue, h->logits.buf, h->logits.off * sizeof *logits, S * h->C * sizeof *logits, logits));
+    for (size_t q = 0; predicted && q < S; q++) predicted[q] = first_largest(logits + q * h->C, h->C);
+out:
+    return status;
+}
+
+clpeft_status clpeft_trainer_evaluate(clpeft_trainer *t, const clpeft_batch *batch, float *logits, int32_t *predicted,
+                                      float *losses)
+{
+    clpeft_status status = CLPEFT_OK;
+    float *room = NULL;
+    size_t longest;
+    clpeft_batch part;
+
+    REQUIRE(t && t->phase == CLP_IDLE, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_trainer_evaluate: trainer is NULL, or between clpeft_train_begin and clpeft_train_update");
+    TRY(losses ? check_labelled(t, batch, &longest) : clp_batch_check(t->model, batch, &longest));
+    const size_t C = t->options.classes;
+    if (!logits) room = malloc(t->model->options.max_sequences * C * sizeof *room);
+    REQUIRE(logits || room, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_trainer_evaluate: out of memory");
+    TRY(clpeft_adapter_materialize(t->adapter, t->step, 0, t->queue, 0, NULL, NULL));
+    for (size_t first = 0; first < batch->S; first += part.S) {
+        part = part_from(t, batch, first);
+        TRY(evaluate_part(t, &part, logits ? logits + first * C : room, predicted ? predicted + first : NULL,
+                          losses ? losses + first : NULL));
+    }
+out:
+    free(room);
+    return status;
+}
