@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_BLOCKS = 65536 };
+
 static clpeft_status check_site(const clpeft_adapter *adapter, const clpeft_site *site, size_t n, size_t *rank)
 {
     const char *name = site->name;
@@ -18,8 +20,9 @@ static clpeft_status check_site(const clpeft_adapter *adapter, const clpeft_site
             "clpeft_adapter_create: a site of block %zu has no name or linear", site->block);
     REQUIRE(clp_linear_context(site->linear) == adapter->ctx, CLPEFT_INVALID_ARGUMENT,
             "clpeft_adapter_create: block %zu %.60s: its layer is of another context than params", site->block, name);
-    REQUIRE(site->block < n, CLPEFT_INVALID_SIZE,
-            "clpeft_adapter_create: %.60s is in block %zu, but blocks count from 0 without gaps", name, site->block);
+    REQUIRE(site->block < (adapter->config.generator ? n : MAX_BLOCKS), CLPEFT_INVALID_SIZE,
+            "clpeft_adapter_create: %.60s is in block %zu, but blocks count from 0%s", name, site->block,
+            adapter->config.generator ? " without gaps" : " to 65535");
     REQUIRE(site->heads > 0 && site->head_size > 0 && !clp_mul(site->heads, site->head_size, &rows) &&
                 !clp_sum(rows, site->row, &end) && end <= clpeft_linear_rows(site->linear),
             CLPEFT_INVALID_SIZE,
@@ -36,7 +39,7 @@ out:
     return status;
 }
 
-/* Sites into the order of blocks; every block has one, and names differ within it. */
+/* Sites into the order of blocks; names differ within one. A generator is a block's: then every block has a site. */
 static clpeft_status sort_by_block(clpeft_adapter *adapter)
 {
     const clpeft_site *sites = adapter->sites;
@@ -59,7 +62,7 @@ static clpeft_status sort_by_block(clpeft_adapter *adapter)
             adapter->order[place++] = i;
         }
         block->count = place - block->first;
-        REQUIRE(block->count > 0, CLPEFT_INVALID_SIZE, "clpeft_adapter_create: block %zu has no site", b);
+        REQUIRE(block->count > 0 || !adapter->config.generator, CLPEFT_INVALID_SIZE, "clpeft_adapter_create: block %zu has no site", b);
     }
 out:
     return status;

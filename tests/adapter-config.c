@@ -86,8 +86,9 @@ START_TEST(sites_are_checked_and_a_failure_leaves_params_alone)
     REFUSED_SITE(CLPEFT_INVALID_ARGUMENT, "no name", &lora, s[1].name = NULL);
     REFUSED_SITE(CLPEFT_INVALID_ARGUMENT, "no name or linear", &lora, s[1].linear = NULL);
     REFUSED_SITE(CLPEFT_INVALID_ARGUMENT, "two sites query", &lora, s[1].name = "query");
-    REFUSED_SITE(CLPEFT_INVALID_SIZE, "without gaps", &lora, s[1].block = 7);
-    REFUSED_SITE(CLPEFT_INVALID_SIZE, "block 0 has no site", &lora, s[0].block = s[1].block = 1);
+    REFUSED_SITE(CLPEFT_INVALID_SIZE, "without gaps", &hora, s[1].block = 7);
+    REFUSED_SITE(CLPEFT_INVALID_SIZE, "to 65535", &lora, s[1].block = 65536);
+    REFUSED_SITE(CLPEFT_INVALID_SIZE, "block 0 has no site", &hora, s[0].block = s[1].block = 1);
     REFUSED_SITE(CLPEFT_INVALID_SIZE, "the layer has 12", &lora, s[1].row = 9);
     REFUSED_SITE(CLPEFT_INVALID_SIZE, "the layer has 12", &lora, s[1].heads = 0);
     REFUSED_SITE(CLPEFT_INVALID_SIZE, "the layer has 12", &lora, s[1].head_size = SIZE_MAX);
@@ -101,6 +102,13 @@ START_TEST(sites_are_checked_and_a_failure_leaves_params_alone)
     ck_assert_uint_eq(clpeft_params_size(params), size);
     ck_assert_uint_eq(clpeft_params_trainable(params), trainable);
     s[0] = s[1] = good, s[1].name = "value", s[1].row = 4;
+    s[0].block = 2, s[1].block = 7; /* without a generator, blocks may be left out */
+    ck_ok(clpeft_adapter_create(&adapter, params, s, 2, &lora));
+    ck_assert_ptr_nonnull(clpeft_params_find(params, "blocks.7.value.A"));
+    clpeft_adapter_destroy(adapter);
+    clpeft_params_destroy(params);
+    ck_ok(clpeft_params_create(&params, dev.ctx));
+    s[0].block = s[1].block = 0;
     ck_ok(clpeft_adapter_create(&adapter, params, s, 2, &hora));
     ck_assert_uint_eq(clpeft_adapter_sites(adapter, NULL), 2);
     ck_fails(CLPEFT_INVALID_ARGUMENT, "not allocated",

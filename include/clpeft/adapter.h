@@ -43,7 +43,7 @@ typedef struct {
 CLPEFT_API clpeft_adapter_config clpeft_adapter_defaults(clpeft_method method);
 
 /* An adapted row range of a linear layer: rows [row, row + heads * head_size). Sites of one layer must not overlap.
- * name: "query", "value", ... unique in its block; block counts from 0 without gaps. A layer without heads: heads = 1. */
+ * name: "query", "value", ... unique in its block; block counts from 0, with a generator without gaps. A layer without heads: heads = 1. */
 typedef struct {
     const char *name;
     size_t block;
@@ -58,7 +58,7 @@ typedef struct {
  * the pretrained layer: B or W2B is 0 and m = ||W0_i|| + tau. Blocks (it reads the norms of W0). params is borrowed and
  * must outlive the adapter. sites and config are copied.
  * Errors:  CLPEFT_INVALID_ARGUMENT  a bad config (the message names the field), a duplicate name
- *          CLPEFT_INVALID_SIZE      rows past the layer's end, overlapping sites, a block without site */
+ *          CLPEFT_INVALID_SIZE      rows past the layer's end, overlapping sites, with a generator a block without site */
 CLPEFT_API clpeft_status clpeft_adapter_create(clpeft_adapter **adapter, clpeft_params *params, const clpeft_site *sites,
                                                size_t n, const clpeft_adapter_config *config);
 CLPEFT_API void clpeft_adapter_destroy(clpeft_adapter *adapter);
