@@ -1,8 +1,9 @@
-/* product.cl - C = epilogue(X W + U E) on packed panels (pack.cl), for devices whose work item is a thread of a CPU.
- *   X panels [ceil(M/MR)][K][MR]     W panels [ceil(N/NC)][K][NC], or rows of a plain matrix (w_row, w_panel)
- *   U [M,R] rows padded to MR, E [R,N]: the low-rank term as R further steps of K.  C [M,N]
- * A work item multiplies `block` row panels with one column panel, DEPTH steps at a time; the tile of MR x NV vectors stays
- * in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D NV=2, or 1 for few columns   -D DEPTH=   -D BLOCK=  most row panels */
+/* product.cl - C = epilogue(A W + U E), for devices whose work item is a thread of a CPU.
+ *   A [M,K] as it lies: rows a_row apart, steps of K a_step apart (so a transpose serves too)
+ *   W panels [ceil(N/NC)][K][NC] (pack.cl), or rows of a plain matrix padded to whole vectors (w_row, w_panel)
+ *   U [M,R] rows up to a multiple of MR, E [R,N]: the low-rank term as R further steps of K.     C [M,N]
+ * A work item multiplies `block` groups of MR rows with one column panel, DEPTH steps at a time; the tile of MR x NV vectors
+ * stays in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D NV=2, or 1 for few columns   -D DEPTH=   -D BLOCK=  most groups of rows */
 #define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
 #define NC (NV * VW)
 
@@ -33,9 +34,20 @@ static inline V LOAD_W(__global const ushort *p)
 #define BETA 32    /* v += beta C[m,n] */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
+/* One step of K: tile += column of A x row of W. */
+#define STEP(x)                                                                                    \
+    {                                                                                              \
+        V bv[NV];                                                                                  \
+        _Pragma("unroll") for (int v = 0; v < NV; v++) bv[v] = LOAD_W(b + v * VW);                 \
+        _Pragma("unroll") for (int r = 0; r < MR; r++) {                                           \
+            const V xv = x;                                                                        \
+            _Pragma("unroll") for (int v = 0; v < NV; v++) acc[r][v] = fma(xv, bv[v], acc[r][v]);  \
+        }                                                                                          \
+    }
+
 /* sites[j]: first and last + 1 of the R columns for column panel j, its first column in z or -1, unused. */
-__kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict x_panel, ulong x_panel_off,
-                          __global const W_TYPE *restrict w, ulong w_off, ulong w_panel, ulong w_row,
+__kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict a, ulong a_off, ulong a_row,
+                          ulong a_step, __global const W_TYPE *restrict w, ulong w_off, ulong w_panel, ulong w_row,
                           __global const float *restrict u, ulong u_off, ulong u_ld, __global const float *restrict e, ulong e_off,
                           ulong e_ld, __global const int4 *restrict sites, float alpha, float beta, int flags, int f,
                           __global float *z, ulong z_off, ulong z_ld, __global const float *g, ulong g_off, ulong g_ld,
@@ -51,20 +63,17 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
     for (size_t k0 = 0; k0 < K; k0 += DEPTH) {
         const int depth = (int)min((ulong)DEPTH, K - k0);
         for (size_t i = first; i < last; i++) {
-            __global const float *a = x_panel + x_panel_off + (i * K + k0) * MR;
+            const int rows = (int)min((ulong)MR, M - i * MR);
+            __global const float *x_rows = a + a_off + i * MR * a_row + k0 * a_step;
             __global const W_TYPE *b = w + w_off + j * w_panel + k0 * w_row;
             float *kept = part + (i - first) * MR * NC;
             V acc[MR][NV];
             for (int r = 0; r < MR; r++)
                 for (int v = 0; v < NV; v++) acc[r][v] = k0 ? LOAD(kept + (r * NV + v) * VW) : (V)(0.0f);
-            for (int l = 0; l < depth; l++, a += MR, b += w_row) {
-                V bv[NV];
-#pragma unroll
-                for (int v = 0; v < NV; v++) bv[v] = LOAD_W(b + v * VW);
-#pragma unroll
-                for (int r = 0; r < MR; r++)
-#pragma unroll
-                    for (int v = 0; v < NV; v++) acc[r][v] = fma((V)(a[r]), bv[v], acc[r][v]);
+            if (rows == MR) {
+                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) STEP(x_rows[r * a_row])
+            } else {
+                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) STEP(r < rows ? x_rows[r * a_row] : 0.0f)
             }
             if (k0 + DEPTH < K) {
                 for (int r = 0; r < MR; r++)
@@ -81,7 +90,6 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
 #pragma unroll
                     for (int v = 0; v < NV; v++) acc[r][v] = fma((V)(uu[r * u_ld + l]), bv[v], acc[r][v]);
             }
-            const int rows = (int)min((ulong)MR, M - i * MR);
             for (int v = 0; v < NV; v++) {
                 const size_t n = n0 + v * VW;
                 const int lanes = n >= N ? 0 : (int)min((ulong)VW, N - n), whole = lanes == VW;

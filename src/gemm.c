@@ -7,20 +7,18 @@
 
 size_t clp_gemm_scratch(const clpeft_context *ctx, size_t M, size_t N, size_t K)
 {
-    return ctx->tuning.panel ? clp_panel_rows_size(ctx, M, K) + clp_panel_columns_size(ctx, K, N) : 0;
+    return ctx->tuning.panel ? clp_prepare_size(M, K) + clp_panel_columns_size(ctx, K, N) : 0;
 }
 
-/* Pack both operands, then one product. */
+/* Pack the right operand, then one product. */
 static clpeft_status run_panels(clp_stream *s, const clp_gemm_call *p, cl_mem scratch, size_t off)
 {
-    const size_t b_off = off + clp_panel_rows_size(s->ctx, p->M, p->K), columns = clp_panel_columns(s->ctx);
-    const clp_product product = { .M = p->M, .N = p->N, .K = p->K, .x_panel = scratch, .x_panel_off = off, .w = scratch,
-                                  .w_off = b_off, .w_panel = p->K * columns, .w_row = columns, .alpha = p->alpha,
-                                  .beta = p->beta, .c = p->c };
+    const size_t b_off = off + clp_prepare_size(p->M, p->K), columns = clp_panel_columns(s->ctx);
+    clp_product product = { .M = p->M, .N = p->N, .K = p->K, .a = p->a, .transposed = p->transpose_a, .w = scratch, .w_off = b_off,
+                            .w_panel = p->K * columns, .w_row = columns, .alpha = p->alpha, .beta = p->beta, .c = p->c };
     clpeft_status status = CLPEFT_OK;
 
-    if (p->transpose_a) TRY(clp_pack_rows_transposed(s, p->M, p->K, p->a, scratch, off));
-    else TRY(clp_pack_rows(s, p->M, p->K, p->a, CLPEFT_IDENTITY, (clpeft_view){ 0 }, scratch, off));
+    if (!p->transpose_a) TRY(clp_prepare(s, p->M, p->K, p->a, CLPEFT_IDENTITY, (clpeft_view){ 0 }, scratch, off, &product.a));
     if (p->transpose_b) TRY(clp_pack_columns_transposed(s, 0, p->N, p->K, 4, p->b, scratch, b_off));
     else TRY(clp_pack_columns(s, p->N, p->K, 4, p->b, scratch, b_off));
     TRY(clp_product_run(s, &product));

@@ -128,15 +128,15 @@ clpeft_status clp_linear_product(clp_stream *s, const clpeft_linear *l, int tran
 
     TRY(clp_workspace_check(ws, clpeft_linear_workspace(l, NULL, M), s->what));
     size_t at = ws->off / 4;
-    const size_t panel = clp_take(&at, l->ctx->tuning.panel ? clp_panel_rows_size(l->ctx, M, K) : 0);
+    const size_t prepared = clp_take(&at, l->ctx->tuning.panel ? clp_prepare_size(M, K) : 0);
     TRY(clp_weight_operand(s, l, transposed, ws->buf, at, &w));
     if (!l->ctx->tuning.panel) {
         const clp_gemm_call call = { 0, !transposed, M, N, K, 1, 0, x, { w.buf, w.off, l->K }, out };
         TRY(clp_gemm_run(s, &call, NULL, 0));
     } else {
-        const clp_product p = { .M = M, .N = N, .K = K, .x_panel = ws->buf, .x_panel_off = panel, .w = w.buf, .w_off = w.off,
-                                .w_panel = K * NR, .w_row = NR, .w_type = w.type, .alpha = 1, .c = out };
-        TRY(clp_pack_rows(s, M, K, x, CLPEFT_IDENTITY, (clpeft_view){ 0 }, ws->buf, panel));
+        clp_product p = { .M = M, .N = N, .K = K, .w = w.buf, .w_off = w.off, .w_panel = K * NR, .w_row = NR, .w_type = w.type,
+                          .alpha = 1, .c = out };
+        TRY(clp_prepare(s, M, K, x, CLPEFT_IDENTITY, (clpeft_view){ 0 }, ws->buf, prepared, &p.a));
         TRY(clp_product_run(s, &p));
     }
 out:

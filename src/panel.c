@@ -13,23 +13,19 @@ static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
     return view.buf ? view : (clpeft_view){ dummy, 0, 0 };
 }
 
-clpeft_status clp_pack_rows(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem panel,
-                            size_t off)
+clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem scratch,
+                          size_t off, clpeft_view *out)
 {
-    const size_t global = (M + s->ctx->tuning.tile_rows - 1) / s->ctx->tuning.tile_rows, one = 1;
+    const size_t one = 1;
     const cl_int function = (cl_int)f, with_g = g.buf != NULL;
-    const clpeft_view gain = or_dummy(g, x.buf);
-    const clp_arg args[] = { SIZE(M), SIZE(K), VIEW(x), VALUE(function), VALUE(with_g), VIEW(gain), BUFFER(panel), SIZE(off) };
-    s->bytes = 8.0 * (double)M * (double)K;
-    return clp_run(s, "pack", "pack_rows", "", ARGS(args), 1, &global, &one);
-}
+    const clpeft_view gain = or_dummy(g, x.buf), y = { scratch, off, K % 1024 == 0 ? K + 16 : K };
+    const clp_arg args[] = { SIZE(K), VIEW(x), VALUE(function), VALUE(with_g), VIEW(gain), VIEW(y) };
 
-clpeft_status clp_pack_rows_transposed(clp_stream *s, size_t M, size_t K, clpeft_view x, cl_mem panel, size_t off)
-{
-    const size_t global = (M + s->ctx->tuning.tile_rows - 1) / s->ctx->tuning.tile_rows, one = 1;
-    const clp_arg args[] = { SIZE(M), SIZE(K), VIEW(x), BUFFER(panel), SIZE(off) };
+    *out = x;
+    if (f == CLPEFT_IDENTITY && !with_g && (x.ld % 1024 != 0 || M == 1)) return CLPEFT_OK;
+    *out = y;
     s->bytes = 8.0 * (double)M * (double)K;
-    return clp_run(s, "pack", "pack_rows_transposed", "", ARGS(args), 1, &global, &one);
+    return clp_run(s, "pack", "prepare", "", ARGS(args), 1, &M, &one);
 }
 
 static const char *element(size_t bytes)
@@ -63,21 +59,22 @@ clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N,
     return clp_run(s, "pack", "pack_steps", element(bytes), ARGS(args), 1, &global, &one);
 }
 
-/* Row panels of a work item: the tuned number, or fewer when there would not be enough work items for all compute units. */
-static size_t block_rows(const clpeft_context *ctx, size_t row_panels, size_t column_panels)
+/* Groups of rows of a work item: the tuned number, or fewer when there would not be enough work items for all compute units. */
+static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t column_panels)
 {
     const size_t wanted = 4 * (size_t)ctx->info.compute_units;
     size_t block = ctx->tuning.block;
-    while (block > 1 && column_panels * ((row_panels + block - 1) / block) < wanted) block--;
+    while (block > 1 && column_panels * ((row_groups + block - 1) / block) < wanted) block--;
     return block;
 }
 
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
 {
     const clp_tuning *t = &s->ctx->tuning;
-    const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector, row_panels = (p->M + t->tile_rows - 1) / t->tile_rows;
-    const size_t column_panels = (p->N + columns - 1) / columns, block = block_rows(s->ctx, row_panels, column_panels);
-    const size_t global[2] = { column_panels, (row_panels + block - 1) / block }, one[2] = { 1, 1 };
+    const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector, row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
+    const size_t column_panels = (p->N + columns - 1) / columns, block = block_rows(s->ctx, row_groups, column_panels);
+    const size_t global[2] = { column_panels, (row_groups + block - 1) / block }, one[2] = { 1, 1 };
+    const size_t a_row = p->transposed ? 1 : p->a.ld, a_step = p->transposed ? p->a.ld : 1;
     const cl_mem some = p->c.buf;
     const cl_mem sites = p->sites ? p->sites : some;
     const clpeft_view u = or_dummy(p->u, some), e = or_dummy(p->e, some), z = or_dummy(p->z, some), g = or_dummy(p->g, some),
@@ -87,7 +84,8 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     const cl_int flags = (p->z.buf ? KEEP : 0) | (p->g.buf ? GAIN : 0) | (p->bias.buf ? BIAS : 0) | (p->slope.buf ? SLOPE : 0) |
                          (p->residual.buf ? RESIDUAL : 0) | (p->beta != 0 ? BETA : 0) | (p->sites ? SITES : 0);
     const clp_arg args[] = {
-        SIZE(p->M), SIZE(p->N), SIZE(p->K), SIZE(p->R), SIZE(block), BUFFER(p->x_panel), SIZE(p->x_panel_off), BUFFER(p->w),
+        SIZE(p->M), SIZE(p->N), SIZE(p->K), SIZE(p->R), SIZE(block), BUFFER(p->a.buf), SIZE(p->a.off), SIZE(a_row),
+        SIZE(a_step), BUFFER(p->w),
         SIZE(p->w_off), SIZE(p->w_panel), SIZE(p->w_row), VIEW(u), VIEW(e), BUFFER(sites), VALUE(alpha), VALUE(beta), VALUE(flags),
         VALUE(f), VIEW(z), VIEW(g), BUFFER(bias.buf), SIZE(bias.off), VIEW(slope), VIEW(residual), VIEW(p->c),
     };

@@ -1,4 +1,4 @@
-/* panel.h - products on packed panels (cl/pack.cl, cl/product.cl, cl/gram.cl), for devices of tuning.panel. */
+/* panel.h - products with a packed right operand (cl/pack.cl, cl/product.cl, cl/gram.cl), for devices of tuning.panel. */
 #ifndef CLP_PANEL_H
 #define CLP_PANEL_H
 
@@ -11,21 +11,22 @@ static inline size_t clp_panel_columns(const clpeft_context *ctx)
     return 2 * (size_t)ctx->tuning.vector;
 }
 
-/* Elements of a packed left operand [M,K] and of a packed right one [K,N]. */
-static inline size_t clp_panel_rows_size(const clpeft_context *ctx, size_t M, size_t K)
-{
-    return clp_round_up(M, ctx->tuning.tile_rows) * K;
-}
+/* Elements of a packed right operand [K,N]. */
 static inline size_t clp_panel_columns_size(const clpeft_context *ctx, size_t K, size_t N)
 {
     return clp_round_up(N, clp_panel_columns(ctx)) * K;
 }
 
-/* Pack f(x) * g (g.buf NULL: 1), x [M,K], into panel at element offset off. */
-clpeft_status clp_pack_rows(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem panel,
-                            size_t off);
-/* The same from the transpose x [K,M]. */
-clpeft_status clp_pack_rows_transposed(clp_stream *s, size_t M, size_t K, clpeft_view x, cl_mem panel, size_t off);
+/* Elements of scratch for clp_prepare. */
+static inline size_t clp_prepare_size(size_t M, size_t K)
+{
+    return M * (K + 16);
+}
+
+/* The left operand f(x) g (g.buf NULL: 1), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. Rows a multiple of
+ * 4 KB apart are copied too: they would share one set of the first-level cache. */
+clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem scratch,
+                          size_t off, clpeft_view *out);
 
 /* Pack a right operand of elements of `bytes` (4 or 2), w [K,N]; offsets in elements. */
 clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel, size_t off);
@@ -36,11 +37,11 @@ clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t ro
 clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N, size_t K, size_t bytes, clpeft_view w,
                              cl_mem panel, size_t off);
 
-/* C [M,N] = epilogue(alpha (X W + U E)); cl/product.cl says in which order. A view without buffer is left out. */
+/* C [M,N] = epilogue(alpha (A W + U E)); cl/product.cl says in which order. A view without buffer is left out. */
 typedef struct {
     size_t M, N, K;
-    cl_mem x_panel;
-    size_t x_panel_off;
+    clpeft_view a;                /* [M,K], or with transposed [K,M] */
+    int transposed;
     cl_mem w;
     size_t w_off, w_panel, w_row; /* elements between column panels and between steps */
     clpeft_dtype w_type;          /* F32, F16 or BF16 */
