@@ -171,21 +171,40 @@ out:
     return status;
 }
 
+/* Elements of A and B of all sites. */
+static clpeft_status count_direct(const checkpoint *c, const clpeft_model *model, uint64_t *elements)
+{
+    clpeft_status status = CLPEFT_OK;
+    clpeft_site *sites = NULL;
+    size_t n = 0;
+
+    TRY(clpeft_model_sites(model, c->options.sites, &sites, &n));
+    *elements = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t rank = sites[i].rank ? sites[i].rank : c->options.adapter.rank;
+        *elements += rank * (sites[i].heads * sites[i].head_size + clpeft_linear_columns(sites[i].linear));
+    }
+out:
+    free(sites);
+    return status;
+}
+
 /* Before anything is allocated from the options' numbers: each is a dimension of a tensor that is in the file. */
-static clpeft_status check_sizes(const checkpoint *c)
+static clpeft_status check_sizes(const checkpoint *c, const clpeft_model *model)
 {
     const clpeft_adapter_config *a = &c->options.adapter;
     clpeft_status status = CLPEFT_OK;
-    uint64_t elements = 0;
+    uint64_t elements = 0, direct = 0;
 
     for (size_t i = 0; i < clpeft_file_tensors(c->file); i++) {
         const clpeft_file_tensor *t = clpeft_file_tensor_at(c->file, i);
         if (strncmp(t->name, "theta.", 6) == 0) elements += t->bytes / 4;
     }
-    REQUIRE(a->rank <= elements && c->options.classes <= elements / c->width, CLPEFT_INVALID_FILE,
+    if (!a->generator) TRY(count_direct(c, model, &direct));
+    REQUIRE(direct <= elements && c->options.classes <= elements / c->width, CLPEFT_INVALID_FILE,
             "rank %zu and %zu classes, but %" PRIu64 " parameters in all", a->rank, c->options.classes, elements);
-    REQUIRE(a->generator ? a->seed_width <= elements && a->hidden_width <= elements / c->width
-                         : a->rank <= elements / c->width,
+    REQUIRE(!a->generator ||
+                (a->rank <= elements && a->seed_width <= elements && a->hidden_width <= elements / c->width),
             CLPEFT_INVALID_FILE, "rank %zu, seed_width %zu and hidden_width %zu, but %" PRIu64 " parameters in all",
             a->rank, a->seed_width, a->hidden_width, elements);
 out:
@@ -263,7 +282,7 @@ clpeft_status clpeft_trainer_load(clpeft_trainer **result, clpeft_model *model, 
 
     REQUIRE(result && model && path, CLPEFT_INVALID_ARGUMENT, "clpeft_trainer_load: trainer, model or path is NULL");
     TRY(open_checkpoint(&c, path));
-    if ((status = check_model(&c, model)) == CLPEFT_OK && (status = check_sizes(&c)) == CLPEFT_OK &&
+    if ((status = check_model(&c, model)) == CLPEFT_OK && (status = check_sizes(&c, model)) == CLPEFT_OK &&
         (status = clpeft_trainer_create(&t, model, &c.options)) == CLPEFT_OK)
         status = read_parts(&c, t);
     if (status != CLPEFT_OK) clp_fail_in("%s", path);

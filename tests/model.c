@@ -81,6 +81,8 @@ END_TEST
 
 START_TEST(sites_are_named)
 {
+    static const char *const no_ranks[] = { "up:",    "up:0",    "up:-1",   "up:x",     "up:4x",       "up: 4",
+                                            "up:4:",  "up:4:0",  "up:4:-1", "up:4:1e9999", "up:4:1:1", "up:4:nan" };
     tiny m = tiny_make((tiny){ 0 });
     clpeft_model *model;
     clpeft_site *sites;
@@ -108,6 +110,18 @@ START_TEST(sites_are_named)
              clpeft_model_sites(model, "query,q_proj", &sites, &n));
     ck_fails(CLPEFT_INVALID_ARGUMENT, "twice", clpeft_model_sites(model, "up,query,up", &sites, &n));
     ck_fails(CLPEFT_INVALID_ARGUMENT, "no module \"\"", clpeft_model_sites(model, "", &sites, &n));
+    ck_ok(clpeft_model_sites(model, "2.up:3, 0.up:4:0.5,value:7", &sites, &n));
+    ck_assert_uint_eq(2 + m.L, n);
+    ck_assert_str_eq("up", sites[1].name);
+    ck_assert_uint_eq(4, sites[1].rank);
+    ck_assert(sites[1].alpha == 0.5f && sites[0].rank == 7 && sites[0].alpha == 0);
+    ck_assert_uint_eq(2, sites[4].block);
+    ck_assert_uint_eq(3, sites[4].rank);
+    free(sites);
+    ck_fails(CLPEFT_INVALID_ARGUMENT, "twice", clpeft_model_sites(model, "1.up,up:3", &sites, &n));
+    ck_fails(CLPEFT_INVALID_ARGUMENT, "the model has 3 blocks", clpeft_model_sites(model, "3.up", &sites, &n));
+    for (size_t i = 0; i < sizeof no_ranks / sizeof *no_ranks; i++)
+        ck_fails(CLPEFT_INVALID_ARGUMENT, "follow the colon", clpeft_model_sites(model, no_ranks[i], &sites, &n));
     clpeft_model_destroy(model);
     tiny_free(&m);
 }

@@ -38,10 +38,13 @@ CLPEFT_API clpeft_status clpeft_model_load(clpeft_model **model, clpeft_context 
 CLPEFT_API void clpeft_model_destroy(clpeft_model *model);
 CLPEFT_API void clpeft_model_get_info(const clpeft_model *model, clpeft_model_info *info);
 
-/* The sites that a comma-separated list of module names selects ("query,value"; "all": every linear layer), in every
- * block. BERT and ViT: query, key, value, output, up, down; LLaMA: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj (query,
- * key, value, output, gate, up, down mean the same). *sites is one allocation, freed by free(); names are borrowed from the model.
- * Errors:  CLPEFT_INVALID_ARGUMENT  an unknown or repeated name (the message lists those there are) */
+/* The sites that a comma-separated list selects: entries of the form [BLOCK.]NAME[:RANK[:ALPHA]]. "query,value" are those two
+ * modules in every block, "3.query" one of them in block 3, "all" every linear layer; "query:4:8" has rank 4 and alpha 8
+ * instead of the adapter's own. BERT and ViT: query, key, value, output, up, down; LLaMA: q_proj, k_proj, v_proj, o_proj, gate_proj,
+ * up_proj, down_proj (query, key, value, output, gate, up, down mean the same). *sites is one allocation, freed by free(); names are
+ * borrowed from the model.
+ * Errors:  CLPEFT_INVALID_ARGUMENT  an unknown name (the message lists those there are), a site named twice, a block that the
+ *          model lacks, a rank or alpha that is none */
 CLPEFT_API clpeft_status clpeft_model_sites(const clpeft_model *model, const char *list, clpeft_site **sites, size_t *n);
 /* The module path of a site in Hugging Face's naming, "encoder.layer.0.attention.self.query"; for exports. */
 CLPEFT_API clpeft_status clpeft_model_site_path(const clpeft_model *model, const clpeft_site *site, char *path, size_t size);
