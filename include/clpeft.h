@@ -12,6 +12,8 @@
 #include "clpeft/file.h"
 #include "clpeft/model.h"
 #include "clpeft/train.h"
+#include "clpeft/peft.h"
+#include "clpeft/export.h"
 #include "clpeft/tune.h"
 
 #endif
