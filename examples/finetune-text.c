@@ -65,14 +65,20 @@ static void read_rows(run *r, dataset *d, const char *path, bool labelled)
              training.max_length);
 }
 
-/* The model, and a batch of the size that is needed: max_tokens is that of the largest. */
-static void open_model(run *r, size_t max_tokens, size_t longest, bool forward_only)
+/* The model and a batch, for the tokens of the largest batch and of the longest row. The model's memory has an end: the
+ * library takes larger batches in parts. */
+static void open_model(run *r, size_t tokens, size_t longest, bool forward_only)
 {
-    const size_t max_sequences = training.batch > 32 ? training.batch : 32;
+    enum { MODEL_TOKENS = 4096, MIN_SEQUENCES = 32 };
+    const size_t max_sequences = training.batch > MIN_SEQUENCES ? training.batch : MIN_SEQUENCES;
+    const size_t max_tokens = tokens > longest ? tokens : longest;
+    const size_t model_tokens = max_tokens < MODEL_TOKENS ? max_tokens
+                                : longest > MODEL_TOKENS  ? longest
+                                                          : MODEL_TOKENS;
     clpeft_model_info info;
 
     r->ctx = training_device();
-    r->model = training_model(r->ctx, CLPEFT_BERT, max_tokens, max_sequences, forward_only);
+    r->model = training_model(r->ctx, CLPEFT_BERT, model_tokens, max_sequences, forward_only);
     clpeft_model_get_info(r->model, &info);
     if (longest > info.positions)
         die("--max-length %zu: the model reads %zu tokens at most", training.max_length, info.positions);
@@ -112,10 +118,8 @@ static void open_training(run *r, const json_t *state, const char *path)
     r->total = training.steps = training_steps(r->train.n, planned);
     r->evaluated = -1;
     shuffle_init(&r->order, r->train.n, training.seed);
-    size_t most = batch_most_tokens(&r->train, &r->order, r->total, training.batch);
     const size_t longest = r->eval.longest > r->train.longest ? r->eval.longest : r->train.longest;
-    if (most < longest) most = longest;
-    open_model(r, most, longest, false);
+    open_model(r, batch_most_tokens(&r->train, &r->order, r->total, training.batch), longest, false);
     const clpeft_trainer_options options = text_trainer_options(r->labels.n, r->total);
     if (state)
         resume_from(r, state, path);
@@ -322,14 +326,10 @@ static int run_training(int argc, char **argv)
 /* The rows of a file and what a trained adapter makes of them. */
 static void classify_file(run *r, const char *file, bool labelled, const json_t *state, const char *path)
 {
-    enum { ENOUGH_TOKENS = 4096 };
-
     take_labels(&r->labels, state, path);
     r->tokenizer = tokenizer_open(training.model);
     read_rows(r, &r->eval, file, labelled);
-    size_t tokens = training.batch * r->eval.longest;
-    if (tokens > ENOUGH_TOKENS) tokens = r->eval.longest > ENOUGH_TOKENS ? r->eval.longest : ENOUGH_TOKENS;
-    open_model(r, tokens, r->eval.longest, true);
+    open_model(r, training.batch * r->eval.longest, r->eval.longest, true);
     must(clpeft_trainer_load(&r->trainer, r->model, path));
     classify(&r->last, r->trainer, &r->eval, &r->batch, r->labels.n);
 }

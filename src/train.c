@@ -50,6 +50,8 @@ clpeft_status clpeft_train_begin(clpeft_trainer *t)
     clpeft_status status = CLPEFT_OK;
 
     REQUIRE(t, CLPEFT_INVALID_ARGUMENT, "clpeft_train_begin: trainer is NULL");
+    REQUIRE(!t->model->options.forward_only, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_train_begin: the model was loaded forward_only");
     t->phase = CLP_IDLE, t->counted = 0;
     TRY(clpeft_adapter_materialize(t->adapter, t->step, 1, t->queue, 0, NULL, NULL));
     TRY(clpeft_params_zero_grad(t->params, t->queue, 0, NULL, NULL));

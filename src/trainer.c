@@ -76,8 +76,6 @@ clpeft_status clpeft_trainer_create(clpeft_trainer **result, clpeft_model *model
     status = check_options(options);
     if (status != CLPEFT_OK) clp_fail_in("clpeft_trainer_create");
     TRY(status);
-    REQUIRE(!model->options.forward_only, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_trainer_create: the model was loaded forward_only");
     t = calloc(1, sizeof *t);
     REQUIRE(t, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_trainer_create: out of memory");
     t->model = model;

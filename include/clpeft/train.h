@@ -29,7 +29,8 @@ typedef struct {
  * The caller sets classes and total_steps. */
 CLPEFT_API clpeft_trainer_options clpeft_trainer_defaults(clpeft_method method);
 
-/* Make adapter and head on a loaded model (borrowed: must outlive the trainer). The head starts at zero. Blocks. */
+/* Make adapter and head on a loaded model (borrowed: must outlive the trainer). The head starts at zero. A
+ * model that was loaded forward_only serves clpeft_trainer_evaluate only. Blocks. */
 CLPEFT_API clpeft_status clpeft_trainer_create(clpeft_trainer **trainer, clpeft_model *model,
                                                const clpeft_trainer_options *options);
 CLPEFT_API void clpeft_trainer_destroy(clpeft_trainer *trainer);
