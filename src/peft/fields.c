@@ -8,6 +8,8 @@
 #include "file/names.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_RANK = 65536 };
@@ -252,6 +254,18 @@ clpeft_status clp_peft_config_read(clp_peft_config *config, const char *path)
     if (status != CLPEFT_OK) clp_fail_in("%s", path);
 out:
     return status;
+}
+
+json_t *clp_peft_number(float value)
+{
+    char text[32];
+
+    if (value == floorf(value) && fabsf(value) < 1e9f) return json_integer((json_int_t)value);
+    for (int digits = 1; digits < 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value) return json_real(strtod(text, NULL));
+    }
+    return json_real((double)value);
 }
 
 void clp_peft_config_free(clp_peft_config *config)

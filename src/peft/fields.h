@@ -20,6 +20,8 @@ typedef struct {
 /* Errors:  CLPEFT_FILE_ERROR, CLPEFT_INVALID_FILE, CLPEFT_UNSUPPORTED; the message names the field. */
 clpeft_status clp_peft_config_read(clp_peft_config *config, const char *path);
 clpeft_status clp_peft_config_parse(clp_peft_config *config, const char *text, size_t size);
+/* A number to write: whole, or with the fewest digits that are read as the same float. NULL: out of memory. */
+json_t *clp_peft_number(float value);
 void clp_peft_config_free(clp_peft_config *config);
 
 #endif

@@ -232,7 +232,7 @@ static clpeft_status add_entry(char *list, const clp_peft_layer *layer, int with
     at += sprintf(at, "%.60s", s->name);
     if (s->rank || s->alpha > 0) at += sprintf(at, ":%zu", layer->r);
     if (s->alpha > 0) {
-        json_t *alpha = json_real((double)s->alpha);
+        json_t *alpha = clp_peft_number(s->alpha);
         char *text = json_dumps(alpha, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
         json_decref(alpha);
         if (!text) return clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");

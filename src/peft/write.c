@@ -3,6 +3,7 @@
 
 #include "clpeft/file.h"
 #include "clpeft/peft.h"
+#include "peft/fields.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -141,12 +142,6 @@ static json_t *list_targets(const export *x)
     return list;
 }
 
-/* A whole number without a point, as PEFT writes it. */
-static json_t *number(double value)
-{
-    return value == floor(value) && fabs(value) < 1e15 ? json_integer((json_int_t)value) : json_real(value);
-}
-
 /* Ranks or alphas of sites that have their own. */
 static json_t *list_pattern(const export *x, int rank)
 {
@@ -155,10 +150,10 @@ static json_t *list_pattern(const export *x, int rank)
 
     for (size_t i = 0; i < x->adapter->n_sites; i++) {
         const clpeft_site *s = &x->adapter->sites[i];
-        const double value = rank ? (double)s->rank : (double)s->alpha;
-        const double common = rank ? (double)x->adapter->config.rank : (double)x->adapter->config.alpha;
+        const float value = rank ? (float)s->rank : s->alpha;
+        const float common = rank ? (float)x->adapter->config.rank : x->adapter->config.alpha;
         if (value > 0 && value != common && clp_values_path(&x->paths, s, &path) == CLPEFT_OK)
-            json_object_set_new(pattern, x->paths.paths[path], number(value));
+            json_object_set_new(pattern, x->paths.paths[path], clp_peft_number(value));
     }
     return pattern;
 }
@@ -179,8 +174,8 @@ static json_t *make_config(const export *x)
         { "fan_in_fan_out", json_false() },
         { "inference_mode", json_true() },
         { "init_lora_weights", json_true() },
-        { "lora_alpha", number((double)a->alpha) },
-        { "lora_dropout", json_real((double)a->dropout) },
+        { "lora_alpha", clp_peft_number(a->alpha) },
+        { "lora_dropout", a->dropout > 0 ? clp_peft_number(a->dropout) : json_real(0) },
         { "modules_to_save", o->head_scale != 0 ? json_pack("[s]", "classifier") : json_null() },
         { "peft_type", json_string("LORA") },
         { "r", json_integer((json_int_t)a->rank) },
