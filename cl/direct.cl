@@ -1,5 +1,5 @@
-/* direct.cl - A and B that are parameters themselves (LoRA, DoRA): to the forms that a linear layer takes, and the way back.
- * Dimension 1 of a launch is the site, dimension 0 the work within one. */
+/* direct.cl - A and B that are parameters themselves (LoRA, DoRA): to the forms that a linear layer takes, and the
+ * way back. Dimension 1 of a launch is the site, dimension 0 the work within one. */
 #include "site.cl"
 
 /* A, A^T, s B, s B^T. A work item copies VW columns of A or a row of B.  Launch: PIECES(K) + N; sites */

@@ -1,7 +1,8 @@
 /* generator.cl - the head-shared generator: A and B of all sites of all blocks, and the way back.
  *     Za = A0 W1A, Ha = act(Za), A^P = Ha W2A^P              [r,h], [r,K]
  *     Zb_j = W1B B0_j, Hb_j = act(Zb_j), B^P_j = W2B^P Hb_j  [h,r], [d,r]; head j of site P uses seed j H / H_P
- * Dimension 1 of a launch is the block or the site, dimension 0 the work within one, as many groups of WG as the largest needs. */
+ * Dimension 1 of a launch is the block or the site, dimension 0 the work within one, as many groups of WG as the
+ * largest needs. */
 #include "site.cl"
 
 /* Z and act(Z). A work item makes VW values of a row.  Launch: r PIECES(h) + H h PIECES(r); blocks */
@@ -107,8 +108,8 @@ void generator_seed_b(ulong r, ulong h, int f, ulong plane, __global const site 
     scatter(sum * activate_slope(f, load_step(hidden + at, r, q, h)), hidden + 2 * plane + at, r, q, h, 0);
 }
 
-/* dA0 = dZa W1A^T, dB0_j = W1B^T dZb_j per block; dW1A = sum A0^T dZa, dW1B = sum_j dZb_j B0_j^T over the `share` blocks that
- * own them, for the first of these.  Launch: r e + H e PIECES(r) + e PIECES(h) + h e; blocks */
+/* dA0 = dZa W1A^T, dB0_j = W1B^T dZb_j per block; dW1A = sum A0^T dZa, dW1B = sum_j dZb_j B0_j^T over the `share`
+ * blocks that own them, for the first of these.  Launch: r e + H e PIECES(r) + e PIECES(h) + h e; blocks */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void generator_w1(ulong r, ulong e, ulong h, ulong plane, ulong share, __global const block *restrict blocks,
                   __global const float *restrict theta, __global const float *restrict hidden, __global float *restrict grad)

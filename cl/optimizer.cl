@@ -7,18 +7,6 @@ typedef struct {
     float scale, correction1, correction2, unused;
 } adamw_state;
 
-/* Sum over the group, in a fixed order; complete in lane 0. */
-static inline float group_sum(float x, __local float *part)
-{
-    const size_t lane = get_local_id(0);
-    part[lane] = x;
-    for (size_t step = WG / 2; step > 0; step /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (lane < step) part[lane] += part[lane + step];
-    }
-    return part[0];
-}
-
 /* partial_i = sum of squares of the gradient's span i.  Launch: global spans * WG, local WG. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void gradient_square(ulong size, __global const float *restrict grad, __global float *restrict partial)
@@ -30,12 +18,12 @@ void gradient_square(ulong size, __global const float *restrict grad, __global f
         const V g = LOAD(grad + i);
         sum = fma(g, g, sum);
     }
-    const float total = group_sum(sum_lanes(sum), part);
+    const float total = sum_group(sum, part);
     if (lane == 0) partial[span] = total;
 }
 
-/* norm = sqrt(sum_i partial_i), and what the update needs of it: is it finite, the clipping scale, the bias corrections of
- * this step, 1 - beta^t = -expm1(t log beta).  Launch: one group. */
+/* norm = sqrt(sum_i partial_i), and what the update needs of it: is it finite, the clipping scale, the bias
+ * corrections of this step, 1 - beta^t = -expm1(t log beta).  Launch: one group. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void adamw_begin(ulong spans, __global const float *restrict partial, float max_norm, float log_beta1, float log_beta2,
                  __global adamw_state *restrict state)
@@ -44,8 +32,8 @@ void adamw_begin(ulong spans, __global const float *restrict partial, float max_
     const size_t lane = get_local_id(0);
     V sum = 0.0f;
     for (size_t i = lane * VW; i < spans; i += WG * VW)
-        sum += i + VW <= spans ? LOAD(partial + i) : load_some(partial + i, (int)(spans - i));
-    const float square = group_sum(sum_lanes(sum), part);
+        sum += load_at(partial, i, spans);
+    const float square = sum_group(sum, part);
     if (lane == 0) {
         const int finite = isfinite(square);
         const ulong t = state->applied + 1;
@@ -59,7 +47,8 @@ void adamw_begin(ulong spans, __global const float *restrict partial, float max_
     }
 }
 
-/* Launch: global spans * WG, local WG. rate and decay per kind: the learning rate and its product with the weight decay. */
+/* Launch: global spans * WG, local WG. rate and decay per kind: the learning rate and its product with the weight
+ * decay. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void adamw_update(ulong size, float8 rate, float8 decay, float beta1, float rest1, float beta2, float rest2, float eps,
                   __global const adamw_state *restrict state, __global const uchar *restrict kind,

@@ -1,5 +1,5 @@
-/* site.cl - what an adapter's kernels know of a site and of a block: rows of two tables on the device. src/adapter.h has the
- * same structs. Offsets count elements: in theta and grad (the arena), forms (A, B, g) or back (dA, dB, dg). */
+/* site.cl - what an adapter's kernels know of a site and of a block: rows of two tables on the device. src/adapter.h
+ * has the same structs. Offsets count elements: in theta and grad (the arena), forms (A, B, g) or back (dA, dB, dg). */
 typedef struct {
     ulong block, r, K, N, H, d;        /* N = H d */
     ulong w_a, w_b, w_b_head;          /* arena: W2A and W2B, or A and B; from one head's W2B to the next, 0: shared */
@@ -20,18 +20,20 @@ typedef struct {
 
 #define PIECES(n) (((n) + VW - 1) / VW) /* vectors of a row of n values */
 
-/* VW values of a row of a product:  sum_x left_x right_x,k..  with left's values `step` and right's rows ld apart. */
+/* VW values of a row of a product:  sum_x left_x right_x,k..  with left's values `step` and right's rows ld apart.
+ * Lanes past the end of a row hold whatever follows it; the buffers end with VW elements to spare. */
 static inline V row_times(__global const float *left, ulong step, __global const float *right, ulong ld, ulong n, ulong k)
 {
     V sum = 0.0f;
-    for (ulong x = 0; x < n; x++) sum = fma((V)(left[x * step]), load_at(right + x * ld, k, ld), sum);
+    for (ulong x = 0; x < n; x++) sum = fma((V)(left[x * step]), LOAD(right + x * ld + k), sum);
     return sum;
 }
 
 static inline float dot(__global const float *left, __global const float *right, ulong n)
 {
     V sum = 0.0f;
-    for (ulong x = 0; x < n; x += VW) sum = fma(load_at(left, x, n), load_at(right, x, n), sum);
+    for (ulong x = 0; x < n; x += VW)
+        sum = fma(inside(LOAD(left + x), x, n, 0.0f), inside(LOAD(right + x), x, n, 0.0f), sum);
     return sum_lanes(sum);
 }
 

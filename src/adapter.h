@@ -64,8 +64,8 @@ clpeft_status clp_adapter_check_config(const clpeft_adapter_config *config);
 /* adapter_sites.c: check and copy the sites; make tables and layers, with all offsets but the arena's; sizes. */
 clpeft_status clp_adapter_lay_out(clpeft_adapter *adapter, const clpeft_site *sites, size_t n);
 
-/* adapter_init.c: add the parameters with their first values and note their offsets in the tables. norms: c of W0, laid out as
- * adapter->c; NULL without a magnitude. */
+/* adapter_init.c: add the parameters with their first values and note their offsets in the tables. norms: c of W0,
+ * laid out as adapter->c; NULL without a magnitude. */
 clpeft_status clp_adapter_add_params(clpeft_adapter *adapter, const float *norms);
 
 /* generator.c, direct.c: theta -> A and B of every site; dA, dB -> gradient. */

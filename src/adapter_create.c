@@ -25,7 +25,7 @@ static clpeft_status make_buffers(clpeft_adapter *x, cl_command_queue queue)
 
     TRY(make_zeros(x, queue, x->size.forms, &x->forms));
     TRY(make_zeros(x, queue, x->size.back, &x->back));
-    if (o->generator) TRY(make_zeros(x, queue, 3 * x->size.plane, &x->hidden));
+    if (o->generator) TRY(make_zeros(x, queue, 3 * x->size.plane + 64, &x->hidden)); /* whole vectors are loaded */
     if (o->magnitude) {
         TRY(make_zeros(x, queue, x->size.c, &x->c));
         TRY(make_zeros(x, queue, x->n_sites, &x->tau));

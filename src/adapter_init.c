@@ -1,7 +1,8 @@
 /* adapter_init.c - the parameters of an adapter and their first values (clpeft/adapter.h names them).
  *
  *     A0, B0 ~ N(0,1)    W1A, W1B ~ N(0, 1/e)    W2B, B = 0    m = ||W0_i|| + tau    rho = log tau
- *     A ~ U(-1/sqrt K, 1/sqrt K);  W2A ~ N(0, v) with v such that A = Ha W2A has the same variance: Za is nearly N(0,1), so
+ *     A ~ U(-1/sqrt K, 1/sqrt K);  W2A ~ N(0, v) with v such that A = Ha W2A has the same variance: Za is nearly
+ * N(0,1), so
  *     var A = h v E[act(z)^2] = 1 / (3 K). */
 #include "adapter.h"
 #include "random.h"

@@ -1,7 +1,7 @@
 /* adapter_sites.c - which rows of which layers are adapted, and where everything lies.
  *
- * The sites of a layer stand by row; each takes its columns of R there. The table is by block, so that the sites of a block, and
- * the blocks, are consecutive. */
+ * The sites of a layer stand by row; each takes its columns of R there. The table is by block, so that the sites of a
+ * block, and the blocks, are consecutive. */
 #include "adapter.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* gain.c - norms and gains of all sites, their gradients, and the gradient through the norm (cl/gain.cl, cl/norm_gradient.cl). */
+/* gain.c - norms and gains of all sites, their gradients, and the gradient through the norm (cl/gain.cl,
+ * cl/norm_gradient.cl). */
 #include "adapter.h"
 
 clpeft_status clp_gain(clpeft_adapter *x, clp_stream *s, uint64_t step, int training)

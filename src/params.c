@@ -86,7 +86,7 @@ clpeft_status clpeft_params_add(clpeft_params *params, const char *name, clpeft_
     REQUIRE(!clp_sum(params->size, t.size, &end) && end <= SIZE_MAX / 16, CLPEFT_INVALID_SIZE,
             "clpeft_params_add: %s: %zu elements after %zu", name, t.size, params->size);
     end = clp_round_up(end, CLP_PARAMS_ALIGN);
-    TRY(reserve(params, end));
+    TRY(reserve(params, end + CLP_PARAMS_ALIGN));
     strcpy(t.name, name);
     t.off = params->size;
     if (init) memcpy(params->init + t.off, init, t.size * sizeof *init);
@@ -139,10 +139,10 @@ clpeft_status clpeft_params_allocate(clpeft_params *params)
     REQUIRE(params, CLPEFT_INVALID_ARGUMENT, "clpeft_params_allocate: params is NULL");
     REQUIRE(!params->buffer[0], CLPEFT_INVALID_ARGUMENT, "clpeft_params_allocate: already allocated");
     REQUIRE(params->n > 0, CLPEFT_INVALID_SIZE, "clpeft_params_allocate: no tensor was added");
-    zeros = calloc(params->size, sizeof *zeros);
-    REQUIRE(zeros, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_params_allocate: out of memory for %zu elements", params->size);
-    const size_t bytes = params->size * sizeof *zeros,
-                 spans = clp_round_up(params->size, CLP_ADAMW_SPAN) / CLP_ADAMW_SPAN;
+    const size_t n = params->size + CLP_PARAMS_ALIGN; /* kernels load whole vectors: a spare one at the end */
+    zeros = calloc(n, sizeof *zeros);
+    REQUIRE(zeros, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_params_allocate: out of memory for %zu elements", n);
+    const size_t bytes = n * sizeof *zeros, spans = clp_round_up(params->size, CLP_ADAMW_SPAN) / CLP_ADAMW_SPAN;
     for (int i = 0; i < 4; i++)
         TRY(clp_buffer(params->ctx, bytes, i == CLPEFT_THETA ? params->init : zeros, &params->buffer[i]));
     TRY(make_kinds(params));

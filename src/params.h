@@ -5,10 +5,12 @@
 #include "clpeft/params.h"
 #include "launch.h"
 
-/* Tensors start at multiples of ALIGN elements; the gaps hold 0 in every buffer. So a kind belongs to ALIGN elements. */
+/* Tensors start at multiples of ALIGN elements; the gaps hold 0 in every buffer. So a kind belongs to ALIGN elements.
+ * */
 #define CLP_PARAMS_ALIGN 16
 
-/* On the device, between the kernels of an optimizer step; the first four are clpeft_adamw_state. cl/optimizer.cl has the same. */
+/* On the device, between the kernels of an optimizer step; the first four are clpeft_adamw_state. cl/optimizer.cl has
+ * the same. */
 typedef struct {
     cl_ulong applied, skipped;
     cl_float norm;

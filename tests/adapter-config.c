@@ -68,11 +68,12 @@ START_TEST(sites_are_checked_and_a_failure_leaves_params_alone)
     const clpeft_site good = { .name = "query", .linear = linear, .row = 0, .heads = 2, .head_size = 2 };
     const clpeft_adapter_config hora = clpeft_adapter_defaults(CLPEFT_HORA),
                                 lora = clpeft_adapter_defaults(CLPEFT_LORA);
-    const size_t one = 1;
+    const size_t one = 1, many = 100;
     clpeft_params *params = NULL;
     clpeft_adapter *adapter = NULL;
     clpeft_site s[2];
     char longest[100];
+    float zeros[100];
 
     memset(longest, 'n', 99), longest[99] = 0;
     ck_ok(clpeft_params_create(&params, dev.ctx));
@@ -101,10 +102,15 @@ START_TEST(sites_are_checked_and_a_failure_leaves_params_alone)
     ck_assert_uint_eq(clpeft_params_count(params), 1);
     ck_assert_uint_eq(clpeft_params_size(params), size);
     ck_assert_uint_eq(clpeft_params_trainable(params), trainable);
+    /* Where the failed ones drew values. */
+    ck_ok(clpeft_params_add(params, "zeros", CLPEFT_KIND_HEAD, 1, &many, NULL, NULL));
     s[0] = s[1] = good, s[1].name = "value", s[1].row = 4;
     s[0].block = 2, s[1].block = 7; /* without a generator, blocks may be left out */
     ck_ok(clpeft_adapter_create(&adapter, params, s, 2, &lora));
     ck_assert_ptr_nonnull(clpeft_params_find(params, "blocks.7.value.A"));
+    ck_ok(clpeft_params_allocate(params));
+    ck_ok(clpeft_params_read(params, CLPEFT_THETA, clpeft_params_find(params, "zeros"), zeros, dev.queue));
+    for (size_t i = 0; i < many; i++) ck_assert_float_eq(zeros[i], 0);
     clpeft_adapter_destroy(adapter);
     clpeft_params_destroy(params);
     ck_ok(clpeft_params_create(&params, dev.ctx));

@@ -1,5 +1,6 @@
-/* adapter-rows.c - sites on row ranges of one layer give what layers of their own give: output, gradients, parameters after
- * three steps. The weight is a fused query, key, value; key has no site. Offsets and leading dimensions are not the natural ones. */
+/* adapter-rows.c - sites on row ranges of one layer give what layers of their own give: output, gradients, parameters
+ * after three steps. The weight is a fused query, key, value; key has no site. Offsets and leading dimensions are not
+ * the natural ones. */
 #include "layers.h"
 
 enum { K = 37, D = 9, QUERY = 4 * D, KEY = 2 * D, VALUE = 2 * D, LEAD = 3, N = LEAD + QUERY + KEY + VALUE, T = 13 };

@@ -64,6 +64,7 @@ START_TEST(training_starts_at_the_pretrained_layer)
     double mean = 0, square = 0;
 
     ck_ok(clpeft_adapter_materialize(o.adapter, 0, 0, dev.queue, 0, NULL, NULL));
+    clFinish(dev.queue); /* a queue of its own does not wait for this one */
     ck_ok(clpeft_adapter_read_site(o.adapter, 0, a, b, norm, g, &tau, NULL));
     ck_ok(clpeft_adapter_merge(o.adapter, o.linear, 0, N0, merged, NULL));
     for (int i = 0; i < N0; i++) {

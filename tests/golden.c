@@ -1,9 +1,9 @@
 /* golden.c - golden FILE...: replays golden cases of the adapter mathematics, one line per file with its worst tensor.
  *
- * A file is f64 safetensors with the case's sizes as JSON in the metadata "config": inputs, first parameters, everything that
- * forward and backward give, and the parameters after three AdamW steps. The loss is the sum over sites of
- * <Y, dY> + 0.5 <Y, Y>, so the output's gradient is dY + Y. Exit status 0 only if every tensor of every file agrees within a
- * relative Frobenius error of 5e-6 (parameters after the steps: 2e-5). */
+ * A file is f64 safetensors with the case's sizes as JSON in the metadata "config": inputs, first parameters,
+ * everything that forward and backward give, and the parameters after three AdamW steps. The loss is the sum over
+ * sites of <Y, dY> + 0.5 <Y, Y>, so the output's gradient is dY + Y. Exit status 0 only if every tensor of every file
+ * agrees within a relative Frobenius error of 5e-6 (parameters after the steps: 2e-5). */
 #include "golden.h"
 
 /* ---- comparing -------------------------------------------------------------------------------------------------- */

@@ -4,8 +4,8 @@
  *
  *     V = W0 + s B A,   c_i = ||V_i||_2,   g_i = m_i / (c_i + tau),   y = g * (x V^T) + bias
  *
- * A and B are parameters of their own (LoRA, DoRA), or made by one small generator per block for all its sites and heads
- * (HoRA, DoRAN):  A = act(A0 W1A) W2A,  rows of head j of B = W2B act(W1B B0_j).  g is 1 without a magnitude. */
+ * A and B are parameters of their own (LoRA, DoRA), or made by one small generator per block for all its sites and
+ * heads (HoRA, DoRAN):  A = act(A0 W1A) W2A,  rows of head j of B = W2B act(W1B B0_j).  g is 1 without a magnitude. */
 #ifndef CLPEFT_ADAPTER_H
 #define CLPEFT_ADAPTER_H
 
@@ -43,7 +43,8 @@ typedef struct {
 CLPEFT_API clpeft_adapter_config clpeft_adapter_defaults(clpeft_method method);
 
 /* An adapted row range of a linear layer: rows [row, row + heads * head_size). Sites of one layer must not overlap.
- * name: "query", "value", ... unique in its block; block counts from 0, with a generator without gaps. A layer without heads: heads = 1. */
+ * name: "query", "value", ... unique in its block; block counts from 0, with a generator without gaps. A layer
+ * without heads: heads = 1. */
 typedef struct {
     const char *name;
     size_t block;
@@ -53,12 +54,13 @@ typedef struct {
     float alpha;           /* 0: the config's; else this site's own (alpha_pattern) */
 } clpeft_site;
 
-/* Make an adapter over n sites and add its parameters to params, not yet allocated (names: blocks.<i>.generator.{A0,B0,W1A,
- * W1B}, generator.{W1A,W1B} when shared by the model, blocks.<i>.<site>.{A,B,W2A,W2B,m,rho}). Training starts exactly at
- * the pretrained layer: B or W2B is 0 and m = ||W0_i|| + tau. Blocks (it reads the norms of W0). params is borrowed and
- * must outlive the adapter. sites and config are copied.
- * Errors:  CLPEFT_INVALID_ARGUMENT  a bad config (the message names the field), a duplicate name
- *          CLPEFT_INVALID_SIZE      rows past the layer's end, overlapping sites, with a generator a block without site */
+/* Make an adapter over n sites and add its parameters to params, not yet allocated (names:
+ * blocks.<i>.generator.{A0,B0,W1A, W1B}, generator.{W1A,W1B} when shared by the model,
+ * blocks.<i>.<site>.{A,B,W2A,W2B,m,rho}). Training starts exactly at the pretrained layer: B or W2B is 0 and m =
+ * ||W0_i|| + tau. Blocks (it reads the norms of W0). params is borrowed and must outlive the adapter. sites and
+ * config are copied. Errors:  CLPEFT_INVALID_ARGUMENT  a bad config (the message names the field), a duplicate name
+ *          CLPEFT_INVALID_SIZE      rows past the layer's end, overlapping sites, with a generator a block without
+ * site */
 CLPEFT_API clpeft_status clpeft_adapter_create(clpeft_adapter **adapter, clpeft_params *params, const clpeft_site *sites,
                                                size_t n, const clpeft_adapter_config *config);
 CLPEFT_API void clpeft_adapter_destroy(clpeft_adapter *adapter);
@@ -71,18 +73,21 @@ CLPEFT_API size_t clpeft_adapter_sites(const clpeft_adapter *adapter, const clpe
  * Once per step, after params changed and before forward. */
 CLPEFT_API clpeft_status clpeft_adapter_materialize(clpeft_adapter *adapter, uint64_t step, int training, CLPEFT_QUEUE);
 
-/* dA, dB, dg of every site --> added to the gradient of params: through norm, gain and generators. Once per materialize. A
- * fixed number of launches (with norm_gradient: two products more per layer). ws: clpeft_adapter_workspace bytes, 0 without norm_gradient. */
+/* dA, dB, dg of every site --> added to the gradient of params: through norm, gain and generators. Once per
+ * materialize. A fixed number of launches (with norm_gradient: two products more per layer). ws:
+ * clpeft_adapter_workspace bytes, 0 without norm_gradient. */
 CLPEFT_API clpeft_status clpeft_adapter_backward(clpeft_adapter *adapter, clpeft_workspace *ws, CLPEFT_QUEUE);
 CLPEFT_API size_t clpeft_adapter_workspace(const clpeft_adapter *adapter);
 
-/* What materialize made of one site, copied to host memory. Blocks. Any pointer may be NULL.
- * a [r,K], b [N,r] (s not included), c [N], g [N] (1 without magnitude; c is then untouched), tau one value. */
+/* What materialize made of one site, copied to host memory. Blocks. Any pointer may be NULL; queue too, where
+ * materialize is complete. a [r,K], b [N,r] (s not included), c [N], g [N] (1 without magnitude; c is then
+ * untouched), tau one value. */
 CLPEFT_API clpeft_status clpeft_adapter_read_site(const clpeft_adapter *adapter, size_t site, float *a, float *b, float *c,
                                                   float *g, float *tau, cl_command_queue queue);
 
-/* clpeft_adapter_merge - the plain weight that computes the same layer: g_i (W0 + s B A)_i, f32 [rows,K] in host memory, of rows
- * [row, row + rows) of a linear layer; rows without a site are W0's. adapter NULL: W0 itself. As of the last materialize. Blocks. */
+/* clpeft_adapter_merge - the plain weight that computes the same layer: g_i (W0 + s B A)_i, f32 [rows,K] in host
+ * memory, of rows [row, row + rows) of a linear layer; rows without a site are W0's. adapter NULL: W0 itself. As of
+ * the last materialize. Blocks. */
 CLPEFT_API clpeft_status clpeft_adapter_merge(const clpeft_adapter *adapter, const clpeft_linear *linear, size_t row,
                                               size_t rows, float *weight, cl_command_queue queue);
 

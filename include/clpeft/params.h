@@ -37,8 +37,8 @@ typedef struct {
 CLPEFT_API clpeft_status clpeft_params_create(clpeft_params **params, clpeft_context *ctx);
 CLPEFT_API void clpeft_params_destroy(clpeft_params *params);
 
-/* Add a tensor before clpeft_params_allocate. init: its first values, row-major, copied; NULL: zeros. *off, which may be
- * NULL, is its offset in the arena. Errors:  CLPEFT_INVALID_ARGUMENT  name taken, too long, or already allocated;
+/* Add a tensor before clpeft_params_allocate. init: its first values, row-major, copied; NULL: zeros. *off, which may
+ * be NULL, is its offset in the arena. Errors:  CLPEFT_INVALID_ARGUMENT  name taken, too long, or already allocated;
  * CLPEFT_INVALID_SIZE  no or too many dims, or an empty one. */
 CLPEFT_API clpeft_status clpeft_params_add(clpeft_params *params, const char *name, clpeft_kind kind, size_t n_dims,
                                            const size_t *dims, const float *init, size_t *off);
@@ -57,7 +57,8 @@ CLPEFT_API size_t clpeft_params_trainable(const clpeft_params *params);         
 typedef enum { CLPEFT_THETA, CLPEFT_GRAD, CLPEFT_MOMENT1, CLPEFT_MOMENT2 } clpeft_params_buffer;
 CLPEFT_API cl_mem clpeft_params_buffer_cl(const clpeft_params *params, clpeft_params_buffer which);
 
-/* Copy one tensor (or with tensor = NULL the whole buffer) to or from host memory. Blocks; queue may be NULL. */
+/* Copy one tensor (or with tensor = NULL the whole buffer) to or from host memory. Blocks. queue may be
+ * NULL where all that was enqueued before is complete. */
 CLPEFT_API clpeft_status clpeft_params_read(const clpeft_params *params, clpeft_params_buffer which,
                                             const clpeft_tensor *tensor, float *host, cl_command_queue queue);
 CLPEFT_API clpeft_status clpeft_params_write(clpeft_params *params, clpeft_params_buffer which,
@@ -74,7 +75,8 @@ typedef struct {
 /* lr 1e-3, betas 0.9 and 0.999, eps 1e-8, no decay, max_norm 1, all multipliers 1. */
 CLPEFT_API clpeft_adamw clpeft_adamw_defaults(void);
 
-/* clpeft_adamw_step - one update of the whole arena (arXiv 1711.05101), with t the number of updates applied so far + 1:
+/* clpeft_adamw_step - one update of the whole arena (arXiv 1711.05101), with t the number of updates applied so far +
+ * 1:
  *     scale = min(1, max_norm / (norm + 1e-6));  g = scale grad
  *     m1 = b1 m1 + (1-b1) g;  m2 = b2 m2 + (1-b2) g^2
  *     theta -= lr_kind (m1 / (1-b1^t) / (sqrt(m2 / (1-b2^t)) + eps) + weight_decay theta)
@@ -94,8 +96,8 @@ CLPEFT_API clpeft_status clpeft_adamw_read_state(const clpeft_params *params, cl
 CLPEFT_API clpeft_status clpeft_adamw_write_state(clpeft_params *params, const clpeft_adamw_state *state,
                                                   cl_command_queue queue);
 
-/* Learning-rate factor of step (0, 1, ... total - 1): linear warm-up (step + 1) / warmup, then linear or cosine decay to 0
- * at total. Pure arithmetic. */
+/* Learning-rate factor of step (0, 1, ... total - 1): linear warm-up (step + 1) / warmup, then linear or cosine decay
+ * to 0 at total. Pure arithmetic. */
 typedef enum { CLPEFT_DECAY_NONE, CLPEFT_DECAY_LINEAR, CLPEFT_DECAY_COSINE } clpeft_decay;
 CLPEFT_API double clpeft_schedule(uint64_t step, uint64_t warmup, uint64_t total, clpeft_decay decay);
 
