@@ -39,6 +39,7 @@ struct clpeft_model {
     const clp_family *family;
     clpeft_model_options options; /* no zeros left */
     clpeft_model_info info;
+    char *path; /* absolute; "" if it is not UTF-8. Owned */
     void *net; /* the family's own */
 
     /* Set by the family's load, before the layers are made. */

@@ -1,7 +1,8 @@
 /* checkpoint.c - all that a trainer needs to go on to the same bits, in one safetensors file.
  *
  *     theta.<name>, moment1.<name>, moment2.<name>   f32, for every tensor of the arena
- *     metadata: clpeft = trainer, options (JSON), step, applied, skipped, model, model_width, model_layers, model_hash */
+ *     metadata: clpeft = trainer, options (JSON), step, applied, skipped, model, model_path, model_width,
+ *               model_layers, model_hash */
 #include "trainer.h"
 
 #include "file/names.h"
@@ -20,9 +21,9 @@ enum { PARTS = LENGTH(parts), NAME_SIZE = 128 };
 
 /* ---- save ------------------------------------------------------------------------------------------------------- */
 
-enum { OPTIONS, STEP, APPLIED, SKIPPED, MODEL, WIDTH, LAYERS, HASH, KIND, PAIRS };
+enum { OPTIONS, STEP, APPLIED, SKIPPED, MODEL, WIDTH, LAYERS, HASH, KIND, PATH, PAIRS };
 static const char *const keys[PAIRS] = { "options",     "step",         "applied",    "skipped", "model",
-                                         "model_width", "model_layers", "model_hash", "clpeft" };
+                                         "model_width", "model_layers", "model_hash", "clpeft",  "model_path" };
 
 /* The values of the metadata; values[OPTIONS] is to be freed. */
 static clpeft_status list_values(const clpeft_trainer *t, char numbers[PAIRS][24], char *values[PAIRS])
@@ -41,6 +42,7 @@ static clpeft_status list_values(const clpeft_trainer *t, char numbers[PAIRS][24
     snprintf(numbers[HASH], sizeof numbers[0], "%016" PRIx64, info->hash);
     snprintf(numbers[KIND], sizeof numbers[0], "trainer");
     values[MODEL] = t->model->info.name;
+    values[PATH] = t->model->path;
     TRY(clp_options_write(&t->options, &values[OPTIONS]));
 out:
     return status;

@@ -69,6 +69,18 @@ static void set_name(clpeft_model *model, const char *path)
     snprintf(model->info.name, sizeof model->info.name, "%.63s", clp_quote(path + start, end - start).text);
 }
 
+/* Metadata of files is UTF-8, and there the path goes. */
+static clpeft_status set_path(clpeft_model *model, const char *path)
+{
+    char *whole = realpath(path, NULL);
+    json_t *text = json_string(whole);
+
+    model->path = text ? whole : strdup("");
+    if (!text) free(whole);
+    json_decref(text);
+    return model->path ? CLPEFT_OK : clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_model_load: out of memory");
+}
+
 clpeft_status clpeft_model_load(clpeft_model **result, clpeft_context *ctx, const char *path,
                                 const clpeft_model_options *options)
 {
@@ -84,6 +96,7 @@ clpeft_status clpeft_model_load(clpeft_model **result, clpeft_context *ctx, cons
     TRY(clp_pretrained_open(&files, path));
     TRY(find_family(&files, &model->family));
     set_name(model, path);
+    TRY(set_path(model, path));
     status = model->family->load(model, &files);
     if (status != CLPEFT_OK) clp_fail_in("%s", path);
     TRY(status);
@@ -113,6 +126,7 @@ void clpeft_model_destroy(clpeft_model *model)
     if (model->queue) clReleaseCommandQueue(model->queue);
     free(model->layers);
     free(model->storage);
+    free(model->path);
     free(model);
 }
 
