@@ -41,7 +41,7 @@ static inline exchange exchange_start(const clpeft_trainer_options *o, tiny mode
 
 static inline const char *exchange_path(const exchange *x, const char *name)
 {
-    static char path[4][160];
+    static char path[4][400];
     static int next;
     snprintf(path[next = (next + 1) % 4], sizeof path[0], "%s/%s", x->dir, name);
     return path[next];
