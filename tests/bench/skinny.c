@@ -1,0 +1,153 @@
+/* skinny.c - what does the low-rank path cost?  A frozen layer with its sites against the same layer without, T = 1024:
+ * the time that is added, over the floating-point operations that are added, beside the rate of the bare product.
+ *     forward   U = X A^T, s U B^T                                2 T (K R + sum rows r)
+ *     backward  dZ B, (dZ B) A, dA = (dZ B)^T X, dB = dZ^T U      4 T (K R + sum rows r)     R: the sum of the sites' ranks
+ * Usage: bench-skinny [ROUNDS] */
+#include "bench.h"
+
+enum { T = 1024 };
+
+static const struct {
+    const char *name;
+    size_t N, K, n_sites, row[2], rows; /* of every site */
+} shape[] = {
+    { "query, key, value 1152 x 384, sites query and value", 1152, 384, 2, { 0, 768 }, 384 },
+    { "384 x 384, one site", 384, 384, 1, { 0 }, 384 },
+    { "1536 x 384, one site", 1536, 384, 1, { 0 }, 1536 },
+    { "384 x 1536, one site", 384, 1536, 1, { 0 }, 384 },
+};
+
+static struct {
+    size_t N, K;
+    clpeft_linear *linear;
+    clpeft_params *params;
+    clpeft_adapter *adapter;
+    clpeft_workspace *ws;
+    clpeft_view x, y, dx, tape;
+} p;
+
+static void forward(const clpeft_adapter *adapter, clpeft_view tape)
+{
+    CHECK(clpeft_linear_forward(p.linear, adapter, T, CLPEFT_IDENTITY, p.x, (clpeft_view){ 0 }, p.y, tape, p.ws,
+                                dev.queue, 0, NULL, NULL));
+    CHECK(clFinish(dev.queue));
+}
+
+static void backward(clpeft_adapter *adapter, clpeft_view tape)
+{
+    CHECK(clpeft_linear_backward(p.linear, adapter, T, CLPEFT_IDENTITY, p.x, tape, p.y, 0, p.dx, p.ws, dev.queue, 0,
+                                 NULL, NULL));
+    CHECK(clFinish(dev.queue));
+}
+
+static void bare_forward(void *self)
+{
+    (void)self;
+    forward(NULL, (clpeft_view){ 0 });
+}
+
+static void bare_backward(void *self)
+{
+    (void)self;
+    backward(NULL, (clpeft_view){ 0 });
+}
+
+static void adapted_forward(void *self)
+{
+    (void)self;
+    forward(p.adapter, p.tape);
+}
+
+static void adapted_backward(void *self)
+{
+    (void)self;
+    backward(p.adapter, p.tape);
+}
+
+static void make(size_t s, clpeft_method method, size_t rank)
+{
+    const clpeft_linear_options options = { .N = shape[s].N, .K = shape[s].K, .dtype = CLPEFT_F32 };
+    clpeft_adapter_config config = clpeft_adapter_defaults(method);
+    clpeft_site sites[2];
+    float *x, *w;
+
+    p.N = shape[s].N, p.K = shape[s].K;
+    x = bench_random(T * p.K, 1), w = bench_random(p.N * p.K, 2);
+    CHECK(clpeft_linear_create(&p.linear, dev.ctx, &options));
+    CHECK(clpeft_linear_load(p.linear, 0, p.N, w, CLPEFT_F32, NULL, dev.queue));
+    for (size_t i = 0; i < shape[s].n_sites; i++)
+        sites[i] = (clpeft_site){ .name = i ? "value" : "query",
+                                  .linear = p.linear,
+                                  .row = shape[s].row[i],
+                                  .heads = 1,
+                                  .head_size = shape[s].rows };
+    config.rank = rank;
+    CHECK(clpeft_params_create(&p.params, dev.ctx));
+    CHECK(clpeft_adapter_create(&p.adapter, p.params, sites, shape[s].n_sites, &config));
+    CHECK(clpeft_params_allocate(p.params));
+    CHECK(clpeft_adapter_materialize(p.adapter, 1, 1, dev.queue, 0, NULL, NULL));
+    p.ws = bench_workspace(clpeft_linear_workspace(p.linear, p.adapter, T));
+    p.x = bench_view(T, p.K, x), p.dx = bench_view(T, p.K, NULL), p.y = bench_view(T, p.N, NULL);
+    p.tape = bench_view(clpeft_linear_tape(p.linear, p.adapter, T), 1, NULL);
+    free(x), free(w);
+}
+
+static void unmake(void)
+{
+    clReleaseMemObject(p.x.buf), clReleaseMemObject(p.dx.buf), clReleaseMemObject(p.y.buf),
+        clReleaseMemObject(p.tape.buf);
+    clpeft_workspace_destroy(p.ws);
+    clpeft_adapter_destroy(p.adapter);
+    clpeft_params_destroy(p.params);
+    clpeft_linear_destroy(p.linear);
+}
+
+static double rate(double gflop, double ms)
+{
+    return gflop / fmax(ms, 1e-3); /* below 1 us it costs nothing */
+}
+
+static void report(const char *what, size_t s, size_t rank, double added, contestant *bare, contestant *adapted)
+{
+    const double products = 2e-6 * T * (double)p.N * (double)p.K;
+    char text[160];
+
+    snprintf(text, sizeof text, "%s, r %zu", shape[s].name, rank);
+    bench_print(&(bench_row){ "skinny", what, text, "GFLOPS", "the bare product", ">= 0.6",
+                              rate(added, bench_min(adapted) - bench_min(bare)),
+                              rate(added, bench_median(adapted) - bench_median(bare)), rate(products, bench_min(bare)),
+                              rate(products, bench_median(bare)) });
+}
+
+static void measure(size_t s, clpeft_method method, const char *name, size_t rank, size_t rounds)
+{
+    const double R = (double)(rank * shape[s].n_sites), rows = (double)(shape[s].rows * shape[s].n_sites);
+    const double added = 2e-6 * T * ((double)shape[s].K * R + rows * (double)rank); /* forward */
+    contestant c[] = {
+        { .run = bare_forward }, { .run = adapted_forward }, { .run = bare_backward }, { .run = adapted_backward }
+    };
+    char what[64];
+
+    make(s, method, rank);
+    bench_turns(c, 4, rounds, 5);
+    snprintf(what, sizeof what, "%s forward", name);
+    report(what, s, rank, added, &c[0], &c[1]);
+    snprintf(what, sizeof what, "%s backward", name);
+    report(what, s, rank, 2 * added, &c[2], &c[3]);
+    for (size_t i = 0; i < 4; i++) free(c[i].ms);
+    unmake();
+}
+
+int main(int argc, char **argv)
+{
+    const size_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 30;
+
+    bench_open();
+    for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
+        for (size_t rank = 8; rank <= 16; rank *= 2) {
+            measure(s, CLPEFT_LORA, "lora", rank, rounds);
+            measure(s, CLPEFT_DORA, "dora", rank, rounds);
+        }
+    bench_close();
+    return 0;
+}
