@@ -1,90 +1,105 @@
 /* attention_backward.cl - gradients of P = softmax(scale Q K^T), O = P V:  with D_t = dO_t . O_t,
  *     dV = P^T dO,  dS = P (dO V^T - D),  dQ = scale dS K,  dK = scale dS^T Q
- * P comes again from the scores and lse. Two kernels, so that each output has one writer: attention_dq has VW queries on its
- * lanes and walks over keys; attention_dkv has VW keys and walks over the queries of all heads that read them.
- * Launch: global (ceil(max_length / VW) to a multiple of WG, H or Hk, S), local (WG,1,1).
- * -D D= head size   -D CAUSAL= 1: keys up to the query   -D DK= DV= 1: attention_dkv stores dk, dv */
+ * P comes again from the scores and lse, KB rows at a time. Every output has one writer:
+ *   attention_dq   VW queries on the lanes, over all keys.  FUSED=1: all queries of a sequence that read one key head, one
+ *                  after another, and dK and dV grow with each; needs D % VW = 0 and enough sequences and key heads.
+ *   attention_dkv  VW keys on the lanes, over all queries of all heads that read them; after attention_dq with FUSED=0.
+ * Launch: global (ceil(max_length / VW) to a multiple of WG, or 1 if fused; H, or Hk if fused or dkv; S), local (WG,1,1).
+ * -D D= head size   -D CAUSAL= 1: keys up to the query   -D DK= DV= 1: dk, dv are wanted */
 #include "lanes.cl"
-#pragma OPENCL FP_CONTRACT OFF
-#define KB 32 /* rows of a block */
-#define GROUP __attribute__((reqd_work_group_size(WG, 1, 1)))
-#define SEQUENCES ulong T, uint group, float scale, __global const int *restrict row_start, ulong row_start_off, ulong row_start_ld
-#define IN(x) __global const float *restrict x, ulong x##_off, ulong x##_ld
-#define OUT(x) __global float *restrict x, ulong x##_off, ulong x##_ld
+#define KB 32
 
-__kernel GROUP void attention_dq(SEQUENCES, IN(q), IN(k), IN(v), IN(o), IN(lse), IN(d_o), OUT(dsum), OUT(dq))
+/* x[j ld + c] += sum_i p[j]_i y[i y_ld + c], j < n, i < m: rows of x are read and written two vectors at a time. */
+static inline void add_products(__global float *x, ulong ld, const V *p, int n, __global const float *y, ulong y_ld, int m)
 {
-    const ulong head = get_global_id(1), key_head = head / group, i0 = get_global_id(0) * VW;
-    const ulong start = sequence_start(row_start + row_start_off, row_start_ld, get_global_id(2), T);
-    const ulong end = sequence_start(row_start + row_start_off, row_start_ld, get_global_id(2) + 1, T);
-    if (start + i0 >= end) return;
-    const int mine = (int)min(end - start - i0, (ulong)VW), n_keys = CAUSAL ? (int)i0 + mine : (int)(end - start);
-    const VI last = (int)i0 + LANES;
-
-    V queries[D], gradient[D], out[D], s[KB], dp[KB];
-    q += q_off + (start + i0) * q_ld + head * D;
-    o += o_off + (start + i0) * o_ld + head * D;
-    d_o += d_o_off + (start + i0) * d_o_ld + head * D;
-    k += k_off + start * k_ld + key_head * D;
-    v += v_off + start * v_ld + key_head * D;
-    lse += lse_off + (start + i0) * lse_ld + head;
-    dsum += dsum_off + (start + i0) * dsum_ld + head;
-    load_columns(queries, o, o_ld, mine);
-    load_columns(gradient, d_o, d_o_ld, mine);
-    V total = 0.0f;
-    for (int c = 0; c < D; c++) total = fma(queries[c], gradient[c], total);
-    store_values(total, dsum, dsum_ld, mine);
-    const V norm = load_values(lse, lse_ld, mine);
-    load_columns(queries, q, q_ld, mine);
-    for (int c = 0; c < D; c++) out[c] = 0.0f;
-    for (int j0 = 0; j0 < n_keys; j0 += KB) {
-        const int n = min(KB, n_keys - j0);
-        dot_rows(s, queries, k + j0 * k_ld, k_ld, n);
-        dot_rows(dp, gradient, v + j0 * v_ld, v_ld, n);
-        for (int j = 0; j < n; j++) {
-            const V x = scale * s[j], p = exp_lanes(x - norm);
-            s[j] = (CAUSAL ? (last < j0 + j ? (V)(0.0f) : p) : p) * (dp[j] - total);
+#define TWO (D % (2 * VW) == 0)
+#define FIRST(j)                                                                                                       \
+    __global float *x##j = x + min(j0 + j, n - 1) * ld + c;                                                            \
+    const float *p##j = (const float *)(p + min(j0 + j, n - 1));                                                       \
+    V s##j = LOAD(x##j), t##j = TWO ? LOAD(x##j + VW) : (V)(0.0f);
+#define NEXT(j) s##j = fma((V)(p##j[i]), y0, s##j); if (TWO) t##j = fma((V)(p##j[i]), y1, t##j);
+#define LAST(j) STORE(s##j, x##j); if (TWO) STORE(t##j, x##j + VW);
+    for (int j0 = 0; j0 < n; j0 += ROWS)
+        for (int c = 0; c < D; c += TWO ? 2 * VW : VW) {
+            ALL_ROWS(FIRST)
+            for (int i = 0; i < m; i++) {
+                const V y0 = LOAD(y + i * y_ld + c), y1 = TWO ? LOAD(y + i * y_ld + c + VW) : (V)(0.0f);
+                ALL_ROWS(NEXT)
+            }
+            ALL_ROWS(LAST)
         }
-        add_rows(out, s, k + j0 * k_ld, k_ld, n);
-    }
-    for (int c = 0; c < D; c++) out[c] *= scale;
-    store_columns(out, dq + dq_off + (start + i0) * dq_ld + head * D, dq_ld, mine);
 }
 
-__kernel GROUP void attention_dkv(SEQUENCES, IN(q), IN(k), IN(v), IN(lse), IN(d_o), IN(dsum), OUT(dk), OUT(dv))
+__kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
+void attention_dq(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(o), IN(lse), IN(d_o), OUT(dsum), OUT(dq), OUT(dk), OUT(dv))
 {
-    const ulong key_head = get_global_id(1), j0 = get_global_id(0) * VW;
-    const ulong start = sequence_start(row_start + row_start_off, row_start_ld, get_global_id(2), T);
-    const ulong end = sequence_start(row_start + row_start_off, row_start_ld, get_global_id(2) + 1, T);
-    if (start + j0 >= end) return;
-    const int mine = (int)min(end - start - j0, (ulong)VW), n_queries = (int)(end - start);
-    const VI lane = (int)j0 + LANES;
-
-    V keys[D], values[D], out_k[D], out_v[D], s[KB], dp[KB];
-    load_columns(keys, k + k_off + (start + j0) * k_ld + key_head * D, k_ld, mine);
-    load_columns(values, v + v_off + (start + j0) * v_ld + key_head * D, v_ld, mine);
-    for (int c = 0; c < D; c++) out_k[c] = out_v[c] = 0.0f;
-    for (ulong head = key_head * group; head < (key_head + 1) * group; head++) {
-        __global const float *q1 = q + q_off + start * q_ld + head * D, *g1 = d_o + d_o_off + start * d_o_ld + head * D;
-        __global const float *lse1 = lse + lse_off + start * lse_ld + head, *dsum1 = dsum + dsum_off + start * dsum_ld + head;
-        for (int i0 = CAUSAL ? (int)j0 : 0; i0 < n_queries; i0 += KB) {
-            const int n = min(KB, n_queries - i0);
-            dot_rows(s, keys, q1 + i0 * q_ld, q_ld, n);
-            dot_rows(dp, values, g1 + i0 * d_o_ld, d_o_ld, n);
-            for (int i = 0; i < n; i++) {
-                const V x = scale * s[i], p = exp_lanes(x - lse1[(i0 + i) * lse_ld]);
-                s[i] = CAUSAL ? (i0 + i < lane ? (V)(0.0f) : p) : p;
-                dp[i] = s[i] * (dp[i] - dsum1[(i0 + i) * dsum_ld]);
+    const ulong start = SEQUENCE_START(get_global_id(2));
+    const int length = (int)(SEQUENCE_START(get_global_id(2) + 1) - start);
+#if FUSED
+    const ulong head0 = get_global_id(1) * group, heads = group;
+    const int first = 0, last = length;
+    for (int j = 0; j < length; j++)
+        for (int c = 0; c < D; c += VW) {
+            if (DK) STORE((V)(0.0f), AT(dk, start + j, get_global_id(1) * D + c));
+            if (DV) STORE((V)(0.0f), AT(dv, start + j, get_global_id(1) * D + c));
+        }
+#else
+    const ulong head0 = get_global_id(1), heads = 1;
+    const int first = (int)get_global_id(0) * VW, last = min(first + VW, length);
+#endif
+    for (ulong head = head0; head < head0 + heads; head++) {
+        const ulong column = head * D, key_column = head / group * D;
+        for (int i0 = first; i0 < last; i0 += VW) {
+            const int mine = min(VW, length - i0), n_keys = CAUSAL ? i0 + mine : length;
+            V queries[D], gradient[D], out[D], p[KB], ds[KB], sum = 0.0f;
+            load_columns(queries, AT(o, start + i0, column), o_ld, mine);
+            load_columns(gradient, AT(d_o, start + i0, column), d_o_ld, mine);
+            for (int c = 0; c < D; c++) sum = fma(queries[c], gradient[c], sum), out[c] = 0.0f;
+            if (!FUSED) store_values(sum, AT(dsum, start + i0, head), dsum_ld, mine);
+            const V norm = load_values(AT(lse, start + i0, head), lse_ld, mine);
+            load_columns(queries, AT(q, start + i0, column), q_ld, mine);
+            for (int j0 = 0; j0 < n_keys; j0 += KB) {
+                const int n = min(KB, n_keys - j0);
+                dot_rows(p, queries, AT(k, start + j0, key_column), k_ld, n);
+                dot_rows(ds, gradient, AT(v, start + j0, key_column), v_ld, n);
+                for (int j = 0; j < n; j++) {
+                    const V x = scale * p[j], y = exp_lanes(x - norm);
+                    p[j] = CAUSAL ? (i0 + LANES < j0 + j ? (V)(0.0f) : y) : y;
+                    ds[j] = scale * p[j] * (ds[j] - sum);
+                }
+                add_rows(out, ds, AT(k, start + j0, key_column), k_ld, n);
+                if (FUSED && DK) add_products(AT(dk, start + j0, key_column), dk_ld, ds, n, AT(q, start + i0, column), q_ld, mine);
+                if (FUSED && DV) add_products(AT(dv, start + j0, key_column), dv_ld, p, n, AT(d_o, start + i0, column), d_o_ld, mine);
             }
-            add_rows(out_v, s, g1 + i0 * d_o_ld, d_o_ld, n);
-            add_rows(out_k, dp, q1 + i0 * q_ld, q_ld, n);
+            store_columns(out, AT(dq, start + i0, column), dq_ld, mine);
         }
     }
-    for (int c = 0; c < D; c++) out_k[c] *= scale;
-#if DK
-    store_columns(out_k, dk + dk_off + (start + j0) * dk_ld + key_head * D, dk_ld, mine);
-#endif
-#if DV
-    store_columns(out_v, dv + dv_off + (start + j0) * dv_ld + key_head * D, dv_ld, mine);
-#endif
+}
+
+__kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
+void attention_dkv(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(lse), IN(d_o), IN(dsum), OUT(dk), OUT(dv))
+{
+    const ulong start = SEQUENCE_START(get_global_id(2)), key_head = get_global_id(1), column = key_head * D;
+    const int length = (int)(SEQUENCE_START(get_global_id(2) + 1) - start), j0 = (int)get_global_id(0) * VW, mine = min(VW, length - j0);
+    if (mine <= 0) return;
+
+    V keys[D], values[D], out_k[D], out_v[D], p[KB], ds[KB];
+    load_columns(keys, AT(k, start + j0, column), k_ld, mine);
+    load_columns(values, AT(v, start + j0, column), v_ld, mine);
+    for (int c = 0; c < D; c++) out_k[c] = out_v[c] = 0.0f;
+    for (ulong head = key_head * group; head < (key_head + 1) * group; head++)
+        for (int i0 = CAUSAL ? j0 : 0; i0 < length; i0 += KB) {
+            const int n = min(KB, length - i0);
+            dot_rows(p, keys, AT(q, start + i0, head * D), q_ld, n);
+            dot_rows(ds, values, AT(d_o, start + i0, head * D), d_o_ld, n);
+            for (int i = 0; i < n; i++) {
+                const V x = scale * p[i], y = exp_lanes(x - *AT(lse, start + i0 + i, head));
+                p[i] = CAUSAL ? (i0 + i < j0 + LANES ? (V)(0.0f) : y) : y;
+                ds[i] = scale * p[i] * (ds[i] - *AT(dsum, start + i0 + i, head));
+            }
+            add_rows(out_v, p, AT(d_o, start + i0, head * D), d_o_ld, n);
+            add_rows(out_k, ds, AT(q, start + i0, head * D), q_ld, n);
+        }
+    if (DK) store_columns(out_k, AT(dk, start + j0, column), dk_ld, mine);
+    if (DV) store_columns(out_v, AT(dv, start + j0, column), dv_ld, mine);
 }

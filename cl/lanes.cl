@@ -1,117 +1,84 @@
-/* lanes.cl - pieces of matrices in private memory, a row or column a lane; D columns. */
+/* lanes.cl - pieces of matrices in private memory, a row or a column a lane; D columns. What has to be in registers gets a
+ * name of its own: loops over it are written out by ALL8(X) = X(0) X(1) ... X(7). */
 #include "exp.cl"
+#pragma OPENCL FP_CONTRACT OFF
 
-#define JB 8 /* rows at once: their sums are in registers */
-/* Columns at once; a divisor of D. */
-#if D % 16 == 0
-#define CB 16
+#define IN(x) __global const float *restrict x, ulong x##_off, ulong x##_ld
+#define OUT(x) __global float *restrict x, ulong x##_off, ulong x##_ld
+#define AT(x, row, column) (x + x##_off + (row) * x##_ld + (column))
+
+/* Packed tokens: sequence i has rows row_start[i] to row_start[i+1]; a value outside of 0..T does not lead out of a matrix. */
+#define SEQUENCES ulong T, __global const int *restrict row_start, ulong row_start_off, ulong row_start_ld
+#define SEQUENCE_START(i) (ulong)clamp((long)row_start[row_start_off + (i) * row_start_ld], 0l, (long)T)
+
+#define ALL1(X) X(0)
+#define ALL2(X) ALL1(X) X(1)
+#define ALL4(X) ALL2(X) X(2) X(3)
+#define ALL8(X) ALL4(X) X(4) X(5) X(6) X(7)
+#define ALL16(X) ALL8(X) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+
+#define WHOLE (D % VW == 0) /* rows are whole vectors */
+#define ROWS 8              /* rows at once */
+#define ALL_ROWS ALL8
+#if D % 16 == 0 /* columns at once, a divisor of D */
+#define COLUMNS 16
 #elif D % 8 == 0
-#define CB 8
+#define COLUMNS 8
 #elif D % 4 == 0
-#define CB 4
+#define COLUMNS 4
 #else
-#define CB 1
+#define COLUMNS 1
+#endif
+#define ALL_COLUMNS CAT(ALL, COLUMNS)
+#define ALL_LANES CAT(ALL, VW)
+#if VW == 16
+#define ALL_PAIRS ALL8
+#elif VW == 8
+#define ALL_PAIRS ALL4
+#else
+#define ALL_PAIRS ALL2
 #endif
 
-/* The first row of sequence i; a row_start outside of 0..T does not lead outside of the matrices. */
-static inline ulong sequence_start(__global const int *row_start, ulong ld, ulong i, ulong T)
-{
-    return (ulong)clamp((long)row_start[i * ld], 0l, (long)T);
-}
-
-#if VW == 1
-static inline void transpose(V *a) {}
-#else
-/* a[i] lane j changes place with a[j] lane i: log2(VW) times, a pair of half-apart rows is interleaved. */
+/* a[i] lane j changes place with a[j] lane i: log2(VW) times, the even and the odd lanes of all rows in turn are parted. */
 static inline void transpose(V *a)
 {
-    V b[VW], e;
-    #pragma unroll
+#if VW > 1
+#define PART(i) b[i] = (V)(a[2 * i].even, a[2 * i + 1].even), b[i + VW / 2] = (V)(a[2 * i].odd, a[2 * i + 1].odd);
+#define BACK(i) a[i] = b[i];
+    V b[VW];
     for (int step = 1; step < VW; step *= 2) {
-        #pragma unroll
-        for (int i = 0; i < VW / 2; i++) {
-            e.even = a[i].lo, e.odd = a[i + VW / 2].lo, b[2 * i] = e;
-            e.even = a[i].hi, e.odd = a[i + VW / 2].hi, b[2 * i + 1] = e;
-        }
-        #pragma unroll
-        for (int i = 0; i < VW; i++) a[i] = b[i];
+        ALL_PAIRS(PART)
+        ALL_LANES(BACK)
     }
-}
 #endif
+}
 
-#define WHOLE (D % VW == 0)
-
-/* t[c] lane i = x[i ld + c], c < D; lanes past the n-th repeat it. And the way back. */
+/* t[c] lane i = x[i ld + c], c < D, i < n; lanes past the n-th repeat it. And the way back. */
 static inline void load_columns(V *t, __global const float *x, ulong ld, int n)
 {
+#define TAKE(i) a[i] = WHOLE || c + VW <= D ? LOAD(x + min(i, n - 1) * ld + c) : load_some(x + min(i, n - 1) * ld + c, D - c);
+#define PUT(i) if (WHOLE || c + i < D) t[c + i] = a[i];
     for (int c = 0; c < D; c += VW) {
         V a[VW];
-        #pragma unroll
-        for (int i = 0; i < VW; i++) {
-            __global const float *p = x + min(i, n - 1) * ld + c;
-            a[i] = WHOLE || c + VW <= D ? LOAD(p) : load_some(p, D - c);
-        }
+        ALL_LANES(TAKE)
         transpose(a);
-        #pragma unroll
-        for (int i = 0; i < VW; i++)
-            if (WHOLE || c + i < D) t[c + i] = a[i];
+        ALL_LANES(PUT)
     }
 }
 
 static inline void store_columns(const V *t, __global float *x, ulong ld, int n)
 {
+#define GET(i) a[i] = WHOLE || c + i < D ? t[c + i] : (V)(0.0f);
+#define GIVE(i) if (i < n) { if (WHOLE || c + VW <= D) STORE(a[i], x + i * ld + c); else store_some(a[i], x + i * ld + c, D - c); }
     for (int c = 0; c < D; c += VW) {
         V a[VW];
-        #pragma unroll
-        for (int i = 0; i < VW; i++) a[i] = WHOLE || c + i < D ? t[c + i] : (V)(0.0f);
+        ALL_LANES(GET)
         transpose(a);
-        #pragma unroll
-        for (int i = 0; i < VW; i++) {
-            if (i < n) {
-                if (WHOLE || c + VW <= D) STORE(a[i], x + i * ld + c);
-                else store_some(a[i], x + i * ld + c, D - c);
-            }
-        }
+        ALL_LANES(GIVE)
     }
 }
 
-/* s[j] = sum_c t[c] x[j ld + c], j < n; up to the next multiple of JB copies of the last. */
-static inline void dot_rows(V *s, const V *t, __global const float *x, ulong ld, int n)
-{
-    for (int j0 = 0; j0 < n; j0 += JB) {
-        __global const float *row[JB];
-        V sum[JB];
-        #pragma unroll
-        for (int j = 0; j < JB; j++) row[j] = x + min(j0 + j, n - 1) * ld, sum[j] = 0.0f;
-        for (int c = 0; c < D; c++) {
-            const V y = t[c];
-            #pragma unroll
-            for (int j = 0; j < JB; j++) sum[j] = fma((V)(row[j][c]), y, sum[j]);
-        }
-        #pragma unroll
-        for (int j = 0; j < JB; j++) s[j0 + j] = sum[j];
-    }
-}
-
-/* t[c] += sum_j p[j] x[j ld + c], j < n */
-static inline void add_rows(V *t, const V *p, __global const float *x, ulong ld, int n)
-{
-    for (int c0 = 0; c0 < D; c0 += CB) {
-        V sum[CB];
-        #pragma unroll
-        for (int c = 0; c < CB; c++) sum[c] = t[c0 + c];
-        for (int j = 0; j < n; j++) {
-            __global const float *row = x + j * ld + c0;
-            const V w = p[j];
-            #pragma unroll
-            for (int c = 0; c < CB; c++) sum[c] = fma((V)(row[c]), w, sum[c]);
-        }
-        #pragma unroll
-        for (int c = 0; c < CB; c++) t[c0 + c] = sum[c];
-    }
-}
-
-/* Lane i holds x[i ld], lanes past the n-th repeat it; and the way back. */
+/* Lane i is x[i ld], i < n; lanes past the n-th repeat it. And the way back. */
 static inline V load_values(__global const float *x, ulong ld, int n)
 {
     float part[VW];
@@ -124,4 +91,37 @@ static inline void store_values(V v, __global float *x, ulong ld, int n)
     float part[VW];
     STORE(v, part);
     for (int i = 0; i < n; i++) x[i * ld] = part[i];
+}
+
+/* s[j] = sum_c t[c] x[j ld + c], j < n; up to the next multiple of ROWS copies of the last. */
+static inline void dot_rows(V *s, const V *t, __global const float *x, ulong ld, int n)
+{
+#define START(j) V s##j = 0.0f; __global const float *x##j = x + min(j0 + j, n - 1) * ld;
+#define ADD(j) s##j = fma((V)(x##j[c]), y, s##j);
+#define KEEP(j) s[j0 + j] = s##j;
+    for (int j0 = 0; j0 < n; j0 += ROWS) {
+        ALL_ROWS(START)
+        for (int c = 0; c < D; c++) {
+            const V y = t[c];
+            ALL_ROWS(ADD)
+        }
+        ALL_ROWS(KEEP)
+    }
+}
+
+/* t[c] += sum_j p[j] x[j ld + c], j < n */
+static inline void add_rows(V *t, const V *p, __global const float *x, ulong ld, int n)
+{
+#define OPEN(c) V t##c = t[c0 + c];
+#define MORE(c) t##c = fma((V)(row[c]), y, t##c);
+#define SHUT(c) t[c0 + c] = t##c;
+    for (int c0 = 0; c0 < D; c0 += COLUMNS) {
+        ALL_COLUMNS(OPEN)
+        for (int j = 0; j < n; j++) {
+            __global const float *row = x + j * ld + c0;
+            const V y = p[j];
+            ALL_COLUMNS(MORE)
+        }
+        ALL_COLUMNS(SHUT)
+    }
 }
