@@ -26,7 +26,7 @@ static inline V normal(V x, V e)
 
 static inline V sigmoid(V x)
 {
-    return 1.0f / (1.0f + exp(-x));
+    return 1.0f / (1.0f + exp_lanes(-x));
 }
 
 /* The tanh approximation of GELU is x sigmoid(2 u),  2 u = x (TANH_1 + TANH_3 x^2), for 1 + tanh u = 2 sigmoid(2 u). */
@@ -35,7 +35,7 @@ static inline V sigmoid(V x)
 
 static inline V activate(int f, V x)
 {
-    if (f == F_GELU) return x * normal(x, exp(-0.5f * x * x));
+    if (f == F_GELU) return x * normal(x, exp_lanes(-0.5f * x * x));
     if (f == F_GELU_TANH) return x * sigmoid(x * fma((V)(TANH_3), x * x, (V)(TANH_1)));
     if (f == F_SILU) return x * sigmoid(x);
     if (f == F_RELU) return select(x, (V)(0.0f), x < (V)(0.0f)); /* NaN stays */
@@ -46,7 +46,7 @@ static inline V activate(int f, V x)
 static inline V activate_slope(int f, V x)
 {
     if (f == F_GELU) {
-        const V e = exp(-0.5f * x * x);
+        const V e = exp_lanes(-0.5f * x * x);
         return fma(x * 0.3989422804f, e, normal(x, e)); /* 1 / sqrt(2 pi) */
     }
     if (f == F_GELU_TANH) {

@@ -125,4 +125,5 @@ static inline float max_lanes(V v)
 
 #include "group.cl"
 #include "random.cl"
+#include "exp.cl"
 #include "activation.cl"

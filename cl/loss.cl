@@ -32,7 +32,7 @@ void cross_entropy(ulong C, __global const float *x, ulong x_off, ulong x_ld,
     }
     const float most = max_group(top, part);
     FOR_COLUMNS(c) {
-        const V e = exp(inside(load_at(in, c, C), c, C, -INFINITY) - most);
+        const V e = exp_lanes(inside(load_at(in, c, C), c, C, -INFINITY) - most);
         sum += e;
 #ifdef GRADIENT
         store_at(e, dx + dx_off + b * dx_ld, c, C);
