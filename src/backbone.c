@@ -77,6 +77,8 @@ clpeft_status clp_model_prepare(clpeft_model *model, const clpeft_adapter *adapt
         TRY(clp_buffer(model->ctx, tape * sizeof(float), NULL, &slot->tape));
         slot->tape_size = tape;
     }
+    const size_t output = model->output ? clp_table_workspace(model->output, T) : 0;
+    if (output > ws_bytes) ws_bytes = output;
     if (ws_bytes > model->ws_bytes) {
         clpeft_workspace_destroy(model->ws);
         model->ws = NULL, model->ws_bytes = 0;

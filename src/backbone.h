@@ -7,6 +7,7 @@
 #include "lowrank.h"
 #include "staging.h"
 #include "pretrained.h"
+#include "table.h"
 
 /* A module that can be a site: rows [row, row + heads * head_size) of linear layer `layer` of its block. */
 typedef struct {
@@ -33,6 +34,14 @@ typedef struct {
     cl_mem tape; /* what a forward keeps for the backward; NULL without sites */
     size_t tape_size;
 } clp_layer;
+
+/* What a language model has read of one sequence. */
+struct clpeft_model_cache {
+    clpeft_model *model;      /* borrowed */
+    size_t positions, length; /* room, and tokens read */
+    cl_mem *blocks;           /* of every block f32 [positions, 2 Hk d]: keys, then values */
+    cl_mem logits;            /* [vocab] */
+};
 
 struct clpeft_model {
     clpeft_context *ctx;
@@ -61,6 +70,9 @@ struct clpeft_model {
     clpeft_view row_start, ids;
     const clpeft_adapter *kept; /* its activations are there for a backward of this adapter */
     size_t lowest;              /* the lowest layer with a site; n_layers without one */
+
+    const clp_table *output;   /* of a language model: logits = last hidden states times its rows; NULL: none */
+    clpeft_model_cache *cache; /* during clpeft_model_next_logits; NULL otherwise */
 };
 
 /* Make the linear layers of all blocks, empty, in shared storage. block: the per_block layers of a block, alike in all. */

@@ -3,12 +3,13 @@
 
 #include "bert.h"
 #include "file/names.h"
+#include "llama.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const clp_family *const families[] = { &clp_bert };
+static const clp_family *const families[] = { &clp_bert, &clp_llama };
 
 static const clpeft_view none = { NULL, 0, 0 };
 

@@ -69,6 +69,25 @@ CLPEFT_API clpeft_status clpeft_model_backward(clpeft_model *model, clpeft_adapt
 /* Token positions of the last forward's batch on the device: i32 [S + 1]; for pooling. Borrowed. */
 CLPEFT_API clpeft_view clpeft_model_row_start(const clpeft_model *model);
 
+/* ---- one token after another ---- */
+
+/* Keys and values of the tokens that a language model has read of one sequence. */
+typedef struct clpeft_model_cache clpeft_model_cache;
+
+/* Room for a sequence of `positions` tokens; 0: as many as the model has. model is borrowed: must outlive the cache.
+ * Errors:  CLPEFT_UNSUPPORTED  not a language model; CLPEFT_INVALID_SIZE  more positions than the model has */
+CLPEFT_API clpeft_status clpeft_model_cache_create(clpeft_model_cache **cache, clpeft_model *model, size_t positions);
+CLPEFT_API void clpeft_model_cache_destroy(clpeft_model_cache *cache);
+CLPEFT_API size_t clpeft_model_cache_length(const clpeft_model_cache *cache); /* tokens read */
+CLPEFT_API void clpeft_model_cache_cut(clpeft_model_cache *cache, size_t length); /* forget those after the first `length` */
+
+/* Read n more tokens of the sequence, and compute the logits f32 [vocab] of the one that follows, in host memory (NULL: only
+ * read). adapter may be NULL; it must be materialized, with training 0. Blocks.
+ * Errors:  CLPEFT_INVALID_SIZE      more tokens than the cache has room for
+ *          CLPEFT_INVALID_ARGUMENT  a token outside the vocabulary */
+CLPEFT_API clpeft_status clpeft_model_next_logits(clpeft_model_cache *cache, const clpeft_adapter *adapter, size_t n,
+                                                  const int32_t *tokens, float *logits, cl_command_queue queue);
+
 #ifdef __cplusplus
 }
 #endif
