@@ -1,7 +1,7 @@
 #!/bin/sh
 # clpeft.sh CLPEFT FINETUNE_TEXT - the tool clpeft as a user sees it: what it writes, what it refuses. On a tiny random model.
 set -u
-clpeft=$1 finetune=$2
+clpeft=$(realpath "$1") finetune=$(realpath "$2")
 here=$(cd "$(dirname "$0")" && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
