@@ -209,7 +209,7 @@ START_TEST(gguf_files_are_merged)
     exchange x = exchange_start(&o, (tiny){ .V = 37, .P = 19, .D = WIDTH, .H = 4, .F = FFN, .L = LAYERS });
     clpeft_adapter *adapter = clpeft_trainer_adapter(x.trainer);
     static const char *const types[] = { "Q8_0", "BF16" };
-    unsigned char block[WIDTH * FFN / 32 * 34] = { 0 };
+    unsigned char block[2 * WIDTH * FFN] = { 0 };
     clpeft_write_tensor tensor[LAYERS * 2 + 2];
     char names[LAYERS * 2][40];
     const clpeft_gguf_meta metas[] = { { .key = "general.architecture", .type = CLPEFT_GGUF_STRING, .string = "bert" },
