@@ -56,40 +56,50 @@ void embedding_backward(ulong T, ulong D, ulong tokens, __global const int *rest
         }
 }
 
-/* The rows of sequence q that are pooled: all, or its first. Clamped into T. */
-static inline ulong2 pooled(ulong q, ulong T, int only_first, __global const int *row_start, ulong row_start_ld)
+/* Which rows of a sequence are pooled. BOTH: FIRST into columns [0,D), REST into [D,2D). */
+#define ALL 0
+#define FIRST 1
+#define REST 2
+#define BOTH 3
+
+/* From the first pooled row of sequence q to its last. Clamped into T. */
+static inline ulong2 pooled(ulong q, ulong T, int part, __global const int *row_start, ulong row_start_ld)
 {
     const long start = clamp((long)row_start[q * row_start_ld], 0L, (long)T);
     const long end = clamp((long)row_start[(q + 1) * row_start_ld], start, (long)T);
-    return (ulong2)(start, only_first ? min(end, start + 1) : end);
+    return (ulong2)(part == REST ? min(end, start + 1) : start, part == FIRST ? min(end, start + 1) : end);
 }
 
-/* y_q = mean of the pooled rows, 0 when there are none.  Group (q, piece) takes WG*VW columns: global S*pieces*WG. */
+/* y_q = mean of the pooled rows, 0 when there are none.  Group (q, second, piece) takes WG*VW columns: global
+ * S*halves*pieces*WG, halves 2 with BOTH, else 1. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void pool(ulong T, ulong D, int only_first, __global const int *restrict row_start, ulong row_start_off, ulong row_start_ld,
+void pool(ulong T, ulong D, int part, __global const int *restrict row_start, ulong row_start_off, ulong row_start_ld,
           __global const float *restrict x, ulong x_off, ulong x_ld, __global float *restrict y, ulong y_off, ulong y_ld)
 {
-    const ulong pieces = (D + WG * VW - 1) / (WG * VW), q = get_group_id(0) / pieces;
+    const ulong pieces = (D + WG * VW - 1) / (WG * VW), halves = part == BOTH ? 2 : 1;
+    const ulong q = get_group_id(0) / (halves * pieces), second = get_group_id(0) / pieces % halves;
     const ulong d = (get_group_id(0) % pieces * WG + get_local_id(0)) * VW;
-    const ulong2 r = pooled(q, T, only_first, row_start + row_start_off, row_start_ld);
+    const ulong2 r = pooled(q, T, part == BOTH ? FIRST + (int)second : part, row_start + row_start_off, row_start_ld);
     V sum = 0.0f;
     if (d < D) {
         for (ulong t = r.x; t < r.y; t++) sum += load_at(x + x_off + t * x_ld, d, D);
-        store_at(r.x < r.y ? sum / (float)(r.y - r.x) : sum, y + y_off + q * y_ld, d, D);
+        store_at(r.x < r.y ? sum / (float)(r.y - r.x) : sum, y + y_off + q * y_ld + second * D, d, D);
     }
 }
 
 /* dx_t = dy_q / (number of pooled rows) in pooled rows of sequence q, else 0.  Group t takes row t: global T*WG. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void pool_backward(ulong T, ulong D, ulong S, int only_first,
+void pool_backward(ulong T, ulong D, ulong S, int part,
                    __global const int *restrict row_start, ulong row_start_off, ulong row_start_ld,
                    __global const float *restrict dy, ulong dy_off, ulong dy_ld, __global float *restrict dx, ulong dx_off, ulong dx_ld)
 {
     const ulong t = get_group_id(0), q = sequence_of(t, S, row_start + row_start_off, row_start_ld);
-    const ulong2 r = pooled(q, T, only_first, row_start + row_start_off, row_start_ld);
+    const ulong second = part == BOTH && (long)t != row_start[row_start_off + q * row_start_ld];
+    const ulong2 r = pooled(q, T, part == BOTH ? FIRST + (int)second : part, row_start + row_start_off, row_start_ld);
     const float rows = r.x <= t && t < r.y ? (float)(r.y - r.x) : 0.0f;
+    dy += dy_off + q * dy_ld + second * D;
     for (ulong d = get_local_id(0) * VW; d < D; d += WG * VW)
-        store_at(rows > 0.0f ? load_at(dy + dy_off + q * dy_ld, d, D) / rows : (V)(0.0f), dx + dx_off + t * dx_ld, d, D);
+        store_at(rows > 0.0f ? load_at(dy, d, D) / rows : (V)(0.0f), dx + dx_off + t * dx_ld, d, D);
 }
 
 /* Rotate the pairs (x_j, x_{j + pairs}), pairs = d / 2, of every head by angle = position * base^(-j / pairs), in place;

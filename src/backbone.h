@@ -23,6 +23,8 @@ typedef struct {
     /* Read configuration and weights into a model whose ctx and options are set. */
     clpeft_status (*load)(clpeft_model *model, clp_pretrained *w);
     void (*destroy)(clpeft_model *model);
+    /* Send a batch's pixels; NULL for a model of text. */
+    clpeft_status (*send)(clpeft_model *model, const clpeft_batch *batch, clp_stream *s);
     /* Of the model's present batch. backward: dx [T,width] is used up. */
     clpeft_status (*forward)(clpeft_model *model, const clpeft_adapter *adapter, int keep, clpeft_view *y,
                              cl_command_queue queue);

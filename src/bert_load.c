@@ -10,31 +10,6 @@
 
 /* ---- configuration ---------------------------------------------------------------------------------------------- */
 
-static clpeft_status read_activation(const json_t *config, clpeft_activation *act)
-{
-    static const struct {
-        const char *name;
-        clpeft_activation act;
-    } known[] = {
-        { "gelu", CLPEFT_GELU }, { "gelu_new", CLPEFT_GELU_TANH }, { "gelu_pytorch_tanh", CLPEFT_GELU_TANH },
-        { "relu", CLPEFT_RELU }, { "silu", CLPEFT_SILU },
-    };
-    clpeft_status status = CLPEFT_OK;
-    const char *name;
-
-    TRY(clp_config_text(config, "hidden_act", "gelu", &name));
-    for (size_t i = 0; i < LENGTH(known); i++)
-        if (strcmp(known[i].name, name) == 0) {
-            *act = known[i].act;
-            return CLPEFT_OK;
-        }
-    status =
-        clp_fail(CLPEFT_UNSUPPORTED, "hidden_act \"%s\": known are gelu, gelu_new, gelu_pytorch_tanh, relu and silu",
-                 clp_quote(name, strlen(name)).text);
-out:
-    return status;
-}
-
 /* What would make the network another one. */
 static clpeft_status refuse_unknown(const json_t *config)
 {
@@ -89,7 +64,7 @@ static clpeft_status read_config(clpeft_model *model, clp_pretrained *w)
     TRY(clp_config_size(config, "vocab_size", 30522, 1, 1 << 24, &info->vocab));
     TRY(clp_config_number(config, "layer_norm_eps", 1e-12, &eps));
     TRY(refuse_unknown(config));
-    TRY(read_activation(config, &net->act));
+    TRY(clp_config_activation(config, "hidden_act", &net->act));
     TRY(read_positions(w, net, info));
     REQUIRE(info->width % info->heads == 0 && info->width / info->heads <= 256, CLPEFT_UNSUPPORTED,
             "hidden_size %zu in %zu heads: a head is a whole number of columns, at most 256", info->width, info->heads);

@@ -125,3 +125,27 @@ clpeft_status clp_config_text(const json_t *config, const char *key, const char 
     *value = found ? json_string_value(found) : fallback;
     return CLPEFT_OK;
 }
+
+clpeft_status clp_config_activation(const json_t *config, const char *key, clpeft_activation *act)
+{
+    static const struct {
+        const char *name;
+        clpeft_activation act;
+    } known[] = {
+        { "gelu", CLPEFT_GELU }, { "gelu_new", CLPEFT_GELU_TANH }, { "gelu_pytorch_tanh", CLPEFT_GELU_TANH },
+        { "relu", CLPEFT_RELU }, { "silu", CLPEFT_SILU },
+    };
+    clpeft_status status = CLPEFT_OK;
+    const char *name;
+
+    TRY(clp_config_text(config, key, "gelu", &name));
+    for (size_t i = 0; i < LENGTH(known); i++)
+        if (strcmp(known[i].name, name) == 0) {
+            *act = known[i].act;
+            return CLPEFT_OK;
+        }
+    status = clp_fail(CLPEFT_UNSUPPORTED, "%s \"%s\": known are gelu, gelu_new, gelu_pytorch_tanh, relu and silu", key,
+                      clp_quote(name, strlen(name)).text);
+out:
+    return status;
+}

@@ -2,6 +2,7 @@
 #ifndef CLP_CONFIG_H
 #define CLP_CONFIG_H
 
+#include "clpeft/op.h"
 #include "status.h"
 
 #include <jansson.h>
@@ -19,5 +20,7 @@ clpeft_status clp_config_number(const json_t *config, const char *key, double fa
 clpeft_status clp_config_flag(const json_t *config, const char *key, int fallback, int *value);
 /* Borrowed from config. fallback NULL: required. */
 clpeft_status clp_config_text(const json_t *config, const char *key, const char *fallback, const char **value);
+/* An activation by transformers' name. Without the key: gelu. */
+clpeft_status clp_config_activation(const json_t *config, const char *key, clpeft_activation *act);
 
 #endif

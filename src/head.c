@@ -7,6 +7,13 @@
 
 static const clpeft_view none = { NULL, 0, 0 };
 
+/* By clpeft_pool. */
+typedef clpeft_status pooling(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
+                              clpeft_view from, clpeft_view to, CLPEFT_QUEUE);
+static pooling *const forward[] = { clpeft_pool_mean, clpeft_pool_first, clpeft_pool_rest, clpeft_pool_both },
+                      *const backward[] = { clpeft_pool_mean_backward, clpeft_pool_first_backward,
+                                            clpeft_pool_rest_backward, clpeft_pool_both_backward };
+
 clpeft_status clp_head_add(clpeft_params *params, size_t C, size_t D)
 {
     const size_t dims[] = { C, D };
@@ -43,6 +50,7 @@ clpeft_status clp_head_create(clp_head *head, clpeft_context *ctx, clpeft_params
     *head = (clp_head){ .ctx = ctx,
                         .params = params,
                         .D = D,
+                        .width = options->pool == CLPEFT_POOL_BOTH ? D / 2 : D,
                         .C = C,
                         .pool = options->pool,
                         .scale = options->feature_scale,
@@ -89,10 +97,7 @@ clpeft_status clp_head_forward(clp_head *head, size_t T, size_t S, clpeft_view r
     clp_stream s;
 
     TRY(clp_begin(&s, "clp_head_forward", head->ctx, queue, 0, NULL));
-    if (head->pool == CLPEFT_POOL_MEAN)
-        TRY(clpeft_pool_mean(head->ctx, T, head->D, S, row_start, x, head->pooled, queue, 0, NULL, NULL));
-    else
-        TRY(clpeft_pool_first(head->ctx, T, head->D, S, row_start, x, head->pooled, queue, 0, NULL, NULL));
+    TRY(forward[head->pool](head->ctx, T, head->width, S, row_start, x, head->pooled, queue, 0, NULL, NULL));
     const clp_arg args[] = { VIEW(head->b), VIEW(head->logits) };
     const size_t global[] = { head->C, S };
     TRY(clp_run(&s, "head", "spread", "", ARGS(args), 2, global, NULL));
@@ -165,10 +170,7 @@ clpeft_status clp_head_backward(clp_head *head, size_t T, size_t S, clpeft_view 
     TRY(clpeft_column_sum(ctx, S, C, dlogits, 1.0f, head->db, queue, 0, NULL, NULL));
     TRY(clpeft_gemm(ctx, 0, 0, S, D, C, head->scale, dlogits, head->w, 0.0f, head->dpooled, head->ws, queue, 0, NULL,
                     NULL));
-    if (head->pool == CLPEFT_POOL_MEAN)
-        TRY(clpeft_pool_mean_backward(ctx, T, D, S, row_start, head->dpooled, dx, queue, 0, NULL, NULL));
-    else
-        TRY(clpeft_pool_first_backward(ctx, T, D, S, row_start, head->dpooled, dx, queue, 0, NULL, NULL));
+    TRY(backward[head->pool](ctx, T, head->width, S, row_start, head->dpooled, dx, queue, 0, NULL, NULL));
 out:
     return status;
 }

@@ -4,12 +4,13 @@
 #include "bert.h"
 #include "file/names.h"
 #include "llama.h"
+#include "vit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const clp_family *const families[] = { &clp_bert, &clp_llama };
+static const clp_family *const families[] = { &clp_bert, &clp_llama, &clp_vit };
 
 static const clpeft_view none = { NULL, 0, 0 };
 
@@ -143,11 +144,31 @@ clpeft_view clpeft_model_row_start(const clpeft_model *model)
 
 /* ---- a batch ---------------------------------------------------------------------------------------------------- */
 
+int32_t clp_batch_start(const clpeft_model *model, const clpeft_batch *batch, size_t q)
+{
+    return model->info.image_size > 0 ? (int32_t)(q * model->info.positions) : batch->row_start[q];
+}
+
+static clpeft_status check_images(const clpeft_model *model, const clpeft_batch *batch)
+{
+    clpeft_status status = CLPEFT_OK;
+
+    REQUIRE(batch && batch->pixels, CLPEFT_INVALID_ARGUMENT, "batch or its pixels is NULL: the model reads images");
+    REQUIRE(batch->S > 0 && batch->S <= INT32_MAX / model->info.positions, CLPEFT_INVALID_SIZE,
+            "a batch of %zu images", batch->S);
+out:
+    return status;
+}
+
 clpeft_status clp_batch_check(const clpeft_model *model, const clpeft_batch *batch, size_t *longest)
 {
     const size_t most = model->options.max_length;
     clpeft_status status = CLPEFT_OK;
 
+    if (model->info.image_size > 0) {
+        *longest = model->info.positions;
+        return check_images(model, batch);
+    }
     REQUIRE(batch && batch->row_start && batch->tokens, CLPEFT_INVALID_ARGUMENT,
             "batch, its row_start or its tokens is NULL");
     REQUIRE(batch->S > 0, CLPEFT_INVALID_SIZE, "a batch of 0 sequences");
@@ -178,7 +199,7 @@ static clpeft_status set_batch(clpeft_model *model, const clpeft_batch *batch)
     size_t longest;
 
     TRY(clp_batch_check(model, batch, &longest));
-    const size_t S = batch->S, T = (size_t)batch->row_start[S];
+    const size_t S = batch->S, T = (size_t)clp_batch_start(model, batch, S);
     REQUIRE(S <= o->max_sequences, CLPEFT_INVALID_SIZE, "a batch of %zu sequences: the model is made for %zu", S,
             o->max_sequences);
     REQUIRE(T <= o->max_tokens, CLPEFT_INVALID_SIZE, "a batch of %zu tokens: the model is made for %zu", T,
@@ -194,11 +215,12 @@ static clpeft_status send_batch(clpeft_model *model, const clpeft_batch *batch, 
     const size_t n = model->S + 1;
 
     TRY(clp_staging_open(&model->staging));
-    memcpy(model->staging.host, batch->row_start, n * sizeof *batch->row_start);
-    memcpy(model->staging.host + n, batch->tokens, model->T * sizeof *batch->tokens);
+    for (size_t q = 0; q < n; q++) model->staging.host[q] = clp_batch_start(model, batch, q);
+    if (!model->family->send) memcpy(model->staging.host + n, batch->tokens, model->T * sizeof *batch->tokens);
     model->row_start = (clpeft_view){ model->staging.buf, 0, 1 };
     model->ids = (clpeft_view){ model->staging.buf, n, 1 };
-    status = clp_staging_send(&model->staging, n + model->T, s);
+    TRY(clp_staging_send(&model->staging, n + model->T, s));
+    if (model->family->send) status = model->family->send(model, batch, s);
 out:
     return status;
 }

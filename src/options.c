@@ -13,7 +13,7 @@ static const char *const act_names[] = { "identity", "gelu", "gelu_tanh", "silu"
 static const char *const tau_names[] = { "none", "fixed", "learned", "gaussian", NULL };
 static const char *const share_names[] = { "block", "model", NULL };
 static const char *const w2b_names[] = { "shared", "per_head", NULL };
-static const char *const pool_names[] = { "mean", "first", NULL };
+static const char *const pool_names[] = { "mean", "first", "rest", "both", NULL };
 static const char *const decay_names[] = { "none", "linear", "cosine", NULL };
 
 /* A field of clpeft_trainer_options. U64 is a decimal string: JSON's integers end at 2^63 - 1 in jansson. */

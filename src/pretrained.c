@@ -107,33 +107,54 @@ clpeft_dtype clp_pretrained_dtype(const clp_pretrained *w, clpeft_dtype wanted)
     return common;
 }
 
-clpeft_status clp_pretrained_find(clp_pretrained *w, const char *name, size_t rows, size_t cols,
-                                  const clpeft_file_tensor **tensor)
+/* "[2,3]" */
+typedef struct {
+    char text[64];
+} shape_text;
+
+static shape_text describe(size_t n_dims, const uint64_t *dims)
 {
-    clpeft_status status = CLPEFT_OK;
-    const size_t n_dims = cols > 0 ? 2 : 1, n = rows * (cols > 0 ? cols : 1), dims[] = { rows, cols };
+    shape_text shape = { "[" };
+    size_t used = 1;
+
+    for (size_t i = 0; i < n_dims && used < sizeof shape.text; i++)
+        used += (size_t)snprintf(shape.text + used, sizeof shape.text - used, i ? ",%llu" : "%llu",
+                                 (unsigned long long)dims[i]);
+    if (used < sizeof shape.text) snprintf(shape.text + used, sizeof shape.text - used, "]");
+    return shape;
+}
+
+clpeft_status clp_pretrained_shape(clp_pretrained *w, const char *name, size_t n_dims, const size_t *dims,
+                                   const clpeft_file_tensor **tensor)
+{
     const clpeft_file_tensor *t = find_prefixed(w, w->prefix, name);
-    char wanted[64], there[64] = "";
+    uint64_t wanted[4] = { 0 }, n = 1;
+    clpeft_status status = CLPEFT_OK;
 
     REQUIRE(t, CLPEFT_INVALID_FILE, "tensor %s%s is missing", w->prefix, name);
-    if (cols > 0)
-        snprintf(wanted, sizeof wanted, "[%zu,%zu]", rows, cols);
-    else
-        snprintf(wanted, sizeof wanted, "[%zu]", rows);
-    for (size_t i = 0, used = 0; i < t->n_dims && used < sizeof there; i++)
-        used +=
-            (size_t)snprintf(there + used, sizeof there - used, i ? ",%llu" : "%llu", (unsigned long long)t->dims[i]);
-    REQUIRE(t->n_dims == n_dims && t->dims[0] == rows && (cols == 0 || t->dims[1] == cols), CLPEFT_INVALID_FILE,
-            "tensor %s%s is [%s], the model needs %s", w->prefix, name, there, wanted);
+    int same = t->n_dims == n_dims;
+    for (size_t i = 0; i < n_dims; i++) {
+        wanted[i] = dims[i], n *= dims[i];
+        same = same && t->dims[i] == dims[i];
+    }
+    REQUIRE(same, CLPEFT_INVALID_FILE, "tensor %s%s is %s, the model needs %s", w->prefix, name,
+            describe(t->n_dims, t->dims).text, describe(n_dims, wanted).text);
     REQUIRE(t->elements == n && clpeft_dtype_block(t->dtype) > 0, CLPEFT_UNSUPPORTED,
             "tensor %s%s is of type %s, not a float type", w->prefix, name, t->dtype_name);
     clp_pretrained_hash(w, name, strlen(name));
-    clp_pretrained_hash(w, dims, sizeof dims);
+    clp_pretrained_hash(w, wanted, (n_dims > 2 ? n_dims : 2) * sizeof *wanted);
     hash_bytes(&w->hash, t->data, (size_t)t->bytes,
                (size_t)t->bytes / 4096 | 1); /* odd: every byte of an element has its turn */
     *tensor = t;
 out:
     return status;
+}
+
+clpeft_status clp_pretrained_find(clp_pretrained *w, const char *name, size_t rows, size_t cols,
+                                  const clpeft_file_tensor **tensor)
+{
+    const size_t dims[] = { rows, cols };
+    return clp_pretrained_shape(w, name, cols > 0 ? 2 : 1, dims, tensor);
 }
 
 clpeft_status clp_pretrained_vector(clp_pretrained *w, const char *name, size_t n, float *out)

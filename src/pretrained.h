@@ -33,7 +33,10 @@ clpeft_dtype clp_pretrained_dtype(const clp_pretrained *w, clpeft_dtype wanted);
  * names it); CLPEFT_UNSUPPORTED  not of a float type. */
 clpeft_status clp_pretrained_find(clp_pretrained *w, const char *name, size_t rows, size_t cols,
                                   const clpeft_file_tensor **tensor);
-/* The same, as f32 in host memory. */
+/* The same of n_dims dimensions, 4 at most. */
+clpeft_status clp_pretrained_shape(clp_pretrained *w, const char *name, size_t n_dims, const size_t *dims,
+                                   const clpeft_file_tensor **tensor);
+/* A vector, as f32 in host memory. */
 clpeft_status clp_pretrained_vector(clp_pretrained *w, const char *name, size_t n, float *out);
 /* The same, as f32 in a new buffer. */
 clpeft_status clp_pretrained_table(clp_pretrained *w, clpeft_context *ctx, const char *name, size_t rows, size_t cols,

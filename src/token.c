@@ -76,8 +76,10 @@ out:
 
 /* ---- pooling ----------------------------------------------------------------------------------------------------- */
 
-/* only_first: of every sequence its first row alone. */
-static clpeft_status pool(const char *what, cl_int only_first, clpeft_context *ctx, size_t T, size_t D, size_t S,
+/* What of every sequence is pooled: as in cl/token.cl. BOTH: its first row, then the mean of the rest behind it. */
+enum { ALL, FIRST, REST, BOTH };
+
+static clpeft_status pool(const char *what, cl_int part, clpeft_context *ctx, size_t T, size_t D, size_t S,
                           clpeft_view row_start, clpeft_view x, clpeft_view y, CLPEFT_QUEUE)
 {
     clpeft_status status = CLPEFT_OK;
@@ -87,18 +89,19 @@ static clpeft_status pool(const char *what, cl_int only_first, clpeft_context *c
     REQUIRE(T > 0 && D > 0, CLPEFT_INVALID_SIZE, "%s: T is %zu, D is %zu", what, T, D);
     TRY(check_row_start(&s, row_start, S));
     TRY(clp_check(&s, "x", x, T, D));
-    TRY(clp_check(&s, "y", y, S, D));
+    TRY(clp_check(&s, "y", y, S, part == BOTH ? 2 * D : D));
     const size_t columns = (size_t)ctx->tuning.vector * ctx->tuning.group, pieces = clp_round_up(D, columns) / columns;
-    const clp_arg args[] = { SIZE(T), SIZE(D), VALUE(only_first), VIEW(row_start), VIEW(x), VIEW(y) };
-    s.flops = (double)(only_first ? 0 : T) * (double)D,
-    s.bytes = 4.0 * (double)(only_first ? 2 * S : T + S) * (double)D;
-    TRY(run_groups(&s, "pool", "", ARGS(args), S * pieces));
+    const clp_arg args[] = { SIZE(T), SIZE(D), VALUE(part), VIEW(row_start), VIEW(x), VIEW(y) };
+    const size_t halves = part == BOTH ? 2 : 1;
+    s.flops = (double)(part == FIRST ? 0 : T) * (double)D,
+    s.bytes = 4.0 * (double)(part == FIRST ? 2 * S : T + S) * (double)D;
+    TRY(run_groups(&s, "pool", "", ARGS(args), S * halves * pieces));
     status = clp_end(&s, event);
 out:
     return status;
 }
 
-static clpeft_status pool_backward(const char *what, cl_int only_first, clpeft_context *ctx, size_t T, size_t D,
+static clpeft_status pool_backward(const char *what, cl_int part, clpeft_context *ctx, size_t T, size_t D,
                                    size_t S, clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
     clpeft_status status = CLPEFT_OK;
@@ -107,9 +110,9 @@ static clpeft_status pool_backward(const char *what, cl_int only_first, clpeft_c
     TRY(clp_begin(&s, what, ctx, queue, n_wait, wait));
     REQUIRE(T > 0 && D > 0, CLPEFT_INVALID_SIZE, "%s: T is %zu, D is %zu", what, T, D);
     TRY(check_row_start(&s, row_start, S));
-    TRY(clp_check(&s, "dy", dy, S, D));
+    TRY(clp_check(&s, "dy", dy, S, part == BOTH ? 2 * D : D));
     TRY(clp_check(&s, "dx", dx, T, D));
-    const clp_arg args[] = { SIZE(T), SIZE(D), SIZE(S), VALUE(only_first), VIEW(row_start), VIEW(dy), VIEW(dx) };
+    const clp_arg args[] = { SIZE(T), SIZE(D), SIZE(S), VALUE(part), VIEW(row_start), VIEW(dy), VIEW(dx) };
     s.flops = (double)T * (double)D, s.bytes = 4.0 * (double)(T + S) * (double)D;
     TRY(run_groups(&s, "pool_backward", "", ARGS(args), T));
     status = clp_end(&s, event);
@@ -120,25 +123,49 @@ out:
 clpeft_status clpeft_pool_mean(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start, clpeft_view x,
                                clpeft_view y, CLPEFT_QUEUE)
 {
-    return pool("clpeft_pool_mean", 0, ctx, T, D, S, row_start, x, y, queue, n_wait, wait, event);
+    return pool("clpeft_pool_mean", ALL, ctx, T, D, S, row_start, x, y, queue, n_wait, wait, event);
 }
 
 clpeft_status clpeft_pool_mean_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
                                         clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
-    return pool_backward("clpeft_pool_mean_backward", 0, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+    return pool_backward("clpeft_pool_mean_backward", ALL, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
 }
 
 clpeft_status clpeft_pool_first(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start, clpeft_view x,
                                 clpeft_view y, CLPEFT_QUEUE)
 {
-    return pool("clpeft_pool_first", 1, ctx, T, D, S, row_start, x, y, queue, n_wait, wait, event);
+    return pool("clpeft_pool_first", FIRST, ctx, T, D, S, row_start, x, y, queue, n_wait, wait, event);
 }
 
 clpeft_status clpeft_pool_first_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
                                          clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
-    return pool_backward("clpeft_pool_first_backward", 1, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+    return pool_backward("clpeft_pool_first_backward", FIRST, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+}
+
+clpeft_status clpeft_pool_rest(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start, clpeft_view x,
+                               clpeft_view y, CLPEFT_QUEUE)
+{
+    return pool("clpeft_pool_rest", REST, ctx, T, D, S, row_start, x, y, queue, n_wait, wait, event);
+}
+
+clpeft_status clpeft_pool_rest_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
+                                        clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
+{
+    return pool_backward("clpeft_pool_rest_backward", REST, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+}
+
+clpeft_status clpeft_pool_both(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start, clpeft_view x,
+                               clpeft_view y, CLPEFT_QUEUE)
+{
+    return pool("clpeft_pool_both", BOTH, ctx, T, D, S, row_start, x, y, queue, n_wait, wait, event);
+}
+
+clpeft_status clpeft_pool_both_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
+                                        clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
+{
+    return pool_backward("clpeft_pool_both_backward", BOTH, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
 }
 
 /* ---- rotary positions -------------------------------------------------------------------------------------------- */

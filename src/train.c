@@ -30,18 +30,21 @@ out:
 static clpeft_batch part_from(clpeft_trainer *t, const clpeft_batch *batch, size_t first)
 {
     const clpeft_model_options *o = &t->model->options;
-    const int32_t *from = batch->row_start + first;
+    const int32_t from = clp_batch_start(t->model, batch, first);
+    const size_t pixels = t->model->info.channels * t->model->info.image_size * t->model->info.image_size;
     size_t S = 0;
 
     t->rows[0] = 0;
-    while (first + S < batch->S && S < o->max_sequences &&
-           (S == 0 || (size_t)(from[S + 1] - from[0]) <= o->max_tokens)) {
+    while (first + S < batch->S && S < o->max_sequences) {
+        const int32_t end = clp_batch_start(t->model, batch, first + S + 1) - from;
+        if (S > 0 && (size_t)end > o->max_tokens) break;
         S++;
-        t->rows[S] = from[S] - from[0];
+        t->rows[S] = end;
     }
     return (clpeft_batch){ .S = S,
                            .row_start = t->rows,
-                           .tokens = batch->tokens + from[0],
+                           .tokens = batch->tokens ? batch->tokens + from : NULL,
+                           .pixels = batch->pixels ? batch->pixels + first * pixels : NULL,
                            .labels = batch->labels ? batch->labels + first : NULL };
 }
 

@@ -27,7 +27,7 @@ static clpeft_status check_options(const clpeft_trainer_options *o)
 
     REQUIRE(o->classes >= 2 && o->classes <= INT32_MAX, CLPEFT_INVALID_ARGUMENT, "classes is %zu: at least 2",
             o->classes);
-    REQUIRE(o->pool <= CLPEFT_POOL_FIRST, CLPEFT_INVALID_ARGUMENT, "pool is %d", (int)o->pool);
+    REQUIRE(o->pool <= CLPEFT_POOL_BOTH, CLPEFT_INVALID_ARGUMENT, "pool is %d", (int)o->pool);
     REQUIRE(isfinite(o->feature_scale), CLPEFT_INVALID_ARGUMENT, "feature_scale is %g", (double)o->feature_scale);
     REQUIRE(o->decay <= CLPEFT_DECAY_COSINE, CLPEFT_INVALID_ARGUMENT, "decay is %d", (int)o->decay);
     REQUIRE(o->total_steps > 0 || o->decay == CLPEFT_DECAY_NONE, CLPEFT_INVALID_ARGUMENT,
@@ -57,7 +57,8 @@ static clpeft_status make_params(clpeft_trainer *t)
     TRY(clpeft_model_sites(t->model, t->sites, &sites, &n));
     TRY(clpeft_params_create(&t->params, t->model->ctx));
     TRY(clpeft_adapter_create(&t->adapter, t->params, sites, n, &t->options.adapter));
-    TRY(clp_head_add(t->params, t->options.classes, t->model->info.width));
+    TRY(clp_head_add(t->params, t->options.classes,
+                     t->model->info.width * (t->options.pool == CLPEFT_POOL_BOTH ? 2 : 1)));
     TRY(clpeft_params_allocate(t->params));
     bytes = clpeft_adapter_workspace(t->adapter);
     if (bytes > 0) TRY(clpeft_workspace_create(&t->ws, t->model->ctx, bytes));

@@ -13,6 +13,7 @@
 #
 #   CLPEFT_TEST_MODEL    folder of MiniLM-L6        CLPEFT_TEST_WORDNET  wordnet.tsv, its split beside it
 #   CLPEFT_TEST_GGUF     SmolLM2-135M, a GGUF file  CLPEFT_TEST_BBC      bbc.tsv, its split beside it
+#   CLPEFT_TEST_VIT      folder of DINOv2-small
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$(pwd)
@@ -44,6 +45,7 @@ fetch_data() {
     get CLPEFT_TEST_WORDNET wordnet wordnet.tsv
     get CLPEFT_TEST_BBC bbc bbc.tsv
     get CLPEFT_TEST_MODEL minilm ""
+    get CLPEFT_TEST_VIT dinov2 ""
     get CLPEFT_TEST_GGUF smollm2 SmolLM2-135M-Instruct.Q4_1.gguf
 }
 

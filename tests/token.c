@@ -155,6 +155,48 @@ START_TEST(pooling_gradients_are_written_to_every_row)
 }
 END_TEST
 
+/* With the first row and the mean, which are tested above: rest = (n mean - first) / (n - 1), both = first and rest. */
+START_TEST(pooling_the_rest_matches_float64)
+{
+    tokens b = tokens_make((size_t)_i);
+    matrix x = matrix_random(b.T, b.D, b.off, b.gap), rest = matrix_random(b.S, b.D, b.gap, 1),
+           both = matrix_random(b.S, 2 * b.D, 1, b.off), drest = matrix_random(b.T, b.D, b.gap, 1),
+           dboth = matrix_random(b.T, b.D, 1, b.off);
+    matrix_fill(&drest, NAN), matrix_fill(&dboth, NAN);
+    ck_ok(clpeft_pool_rest(dev.ctx, b.T, b.D, b.S, b.row_start.view, x.view, rest.view, dev.queue, 0, NULL, NULL));
+    ck_ok(clpeft_pool_both(dev.ctx, b.T, b.D, b.S, b.row_start.view, x.view, both.view, dev.queue, 0, NULL, NULL));
+    matrix_download(&rest), matrix_download(&both);
+    for (size_t q = 0; q < b.S; q++) {
+        const size_t start = (size_t)b.start[q], end = (size_t)b.start[q + 1];
+        for (size_t d = 0; d < b.D; d++) {
+            double sum = 0, size = 0;
+            for (size_t t = start + 1; t < end; t++) sum += AT(x, t, d), size += fabs(AT(x, t, d));
+            const double n = start + 1 < end ? (double)(end - start - 1) : 1;
+            expect_near(AT(rest, q, d), sum / n, sum_error(4 * (end - start)) * size / n,
+                        "rest of sequence %zu, column %zu", q, d);
+            ck_assert(AT(both, q, b.D + d) == AT(rest, q, d));
+            ck_assert(AT(both, q, d) == (start < end ? AT(x, start, d) : 0));
+        }
+    }
+    ck_ok(clpeft_pool_rest_backward(dev.ctx, b.T, b.D, b.S, b.row_start.view, rest.view, drest.view, dev.queue, 0, NULL,
+                                    NULL));
+    ck_ok(clpeft_pool_both_backward(dev.ctx, b.T, b.D, b.S, b.row_start.view, both.view, dboth.view, dev.queue, 0, NULL,
+                                    NULL));
+    matrix_download(&drest), matrix_download(&dboth);
+    for (size_t t = 0; t < b.T; t++) {
+        const size_t q = sequence_of(&b, t);
+        const int first = (int32_t)t == b.start[q];
+        for (size_t d = 0; d < b.D; d++) {
+            const double want = first ? 0 : AT(rest, q, d) / (double)(b.start[q + 1] - b.start[q] - 1);
+            expect_near(AT(drest, t, d), want, 2 * FLT_EPSILON * fabs(want), "rest [%zu,%zu]", t, d);
+            ck_assert(AT(dboth, t, d) == (first ? AT(both, q, d) : AT(drest, t, d)));
+        }
+    }
+    matrix_free(&x), matrix_free(&rest), matrix_free(&both), matrix_free(&drest), matrix_free(&dboth);
+    matrix_free(&b.row_start);
+}
+END_TEST
+
 /* Tables that no caller should hand over: nothing outside of x and y is touched. */
 START_TEST(wild_row_starts_stay_inside)
 {
@@ -230,6 +272,7 @@ static void add(TCase *t)
     tcase_add_loop_test(t, embedding_gradient_adds_in_order, 0, N_SHAPES);
     tcase_add_loop_test(t, pooling_matches_float64, 0, N_BATCHES);
     tcase_add_loop_test(t, pooling_gradients_are_written_to_every_row, 0, N_BATCHES);
+    tcase_add_loop_test(t, pooling_the_rest_matches_float64, 0, N_BATCHES);
     tcase_add_test(t, wild_row_starts_stay_inside);
     tcase_add_loop_test(t, rope_matches_float64, 0, (int)(sizeof rotary / sizeof *rotary));
 }

@@ -14,6 +14,7 @@ typedef struct {
     size_t max_tokens;    /* tokens of a batch, at most; sizes every buffer. 0: 4096 */
     size_t max_sequences; /* 0: max_tokens / 2 */
     size_t max_length;    /* of one sequence. 0: the model's own limit, at most max_tokens */
+    size_t image_size;    /* pixels along an edge of a ViT's images, a multiple of its patch size. 0: that of its pretraining */
     clpeft_dtype weights; /* F32, F16 or BF16: how linear layers are kept. Weights stored narrower or in blocks stay as they are */
     int forward_only;     /* evaluation only: no second copy of the weights, no activations kept */
     int one_copy;         /* see clpeft_linear_options */
@@ -26,6 +27,7 @@ typedef struct {
     clpeft_family family;
     char name[64];
     size_t width, layers, heads, kv_heads, head_size, ffn, vocab, positions;
+    size_t image_size, patch_size, channels; /* 0 for a model of text; with images, positions is the tokens of one */
     float eps;
     uint64_t hash; /* of the weights' names, shapes and a sample of their bytes; a checkpoint tells whether it fits */
 } clpeft_model_info;
@@ -55,6 +57,7 @@ typedef struct {
     const int32_t *row_start; /* [S + 1]; T = row_start[S] */
     const int32_t *tokens;    /* [T] */
     const int32_t *labels;    /* [S] for a classifier, [T] for a language model (the next token, -1: not counted); NULL: none */
+    const float *pixels;      /* [S,channels,image_size,image_size], normalised, for a model of images; row_start and tokens are then not read */
 } clpeft_batch;
 
 /* Last hidden states of a batch: *y is a view [T,width] into the model's own memory, valid until the next call. keep: hold

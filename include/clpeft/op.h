@@ -120,6 +120,17 @@ CLPEFT_API clpeft_status clpeft_pool_first(clpeft_context *ctx, size_t T, size_t
 CLPEFT_API clpeft_status clpeft_pool_first_backward(clpeft_context *ctx, size_t T, size_t D, size_t S,
                                                     clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE);
 
+/* clpeft_pool_rest - y_q = mean of all rows of sequence q but the first (0 when there are none);
+ * clpeft_pool_both - y [S,2D]: the first row, then that mean. The backwards write every row of dx. */
+CLPEFT_API clpeft_status clpeft_pool_rest(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
+                                          clpeft_view x, clpeft_view y, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_pool_rest_backward(clpeft_context *ctx, size_t T, size_t D, size_t S,
+                                                   clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_pool_both(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
+                                          clpeft_view x, clpeft_view y, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_pool_both_backward(clpeft_context *ctx, size_t T, size_t D, size_t S,
+                                                   clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE);
+
 /* clpeft_rope - rotate pairs (x_j, x_{j+d/2}) of every head by position * base^(-2j/d), j < d/2 (arXiv 2104.09864, the
  * Hugging Face pairing), in place on x [T, H d]. position = t - start of its sequence + first. inverse != 0 rotates
  * back: the backward. */

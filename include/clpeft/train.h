@@ -9,7 +9,9 @@
 extern "C" {
 #endif
 
-typedef enum { CLPEFT_POOL_MEAN, CLPEFT_POOL_FIRST } clpeft_pool;
+/* What the head sees of a sequence: the mean of its tokens, the first one, the mean of the others (a ViT's patches), or both of
+ * these, one behind the other. */
+typedef enum { CLPEFT_POOL_MEAN, CLPEFT_POOL_FIRST, CLPEFT_POOL_REST, CLPEFT_POOL_BOTH } clpeft_pool;
 
 typedef struct clpeft_trainer clpeft_trainer;
 

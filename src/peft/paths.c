@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const clp_prefixes[CLP_PREFIXES] = { "", "bert.", "roberta.", "model." };
+const char *const clp_prefixes[CLP_PREFIXES] = { "", "bert.", "roberta.", "model.", "vit.", "dinov2." };
 
 clpeft_status clp_paths_create(clp_paths *paths, const clpeft_model *model, const char *prefix)
 {

@@ -8,7 +8,7 @@ enum { CLP_PATH_SIZE = 128, CLP_KEY_SIZE = 192 };
 
 /* Before a path, by the object that PEFT wrapped. */
 extern const char *const clp_prefixes[];
-enum { CLP_PREFIXES = 4 };
+enum { CLP_PREFIXES = 6 };
 
 /* Every site that the model can have, and its path with a prefix. By block, then module: site i is module i %
  * n_modules. */

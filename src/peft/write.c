@@ -207,6 +207,14 @@ out:
     return status;
 }
 
+/* Of the object with a head on top of an encoder. */
+static const char *encoder_prefix(const clpeft_model *model)
+{
+    const clp_module *up = &model->modules[model->n_modules - 2];
+    if (model->info.family != CLPEFT_VIT) return "bert.";
+    return strcmp(up->path, "mlp.fc1") == 0 ? "dinov2." : "vit.";
+}
+
 /* ---- all of it ---------------------------------------------------------------------------------------------------
  * */
 
@@ -224,7 +232,7 @@ static clpeft_status set_options(export *x, const clpeft_peft_options *options)
     TRY(clpeft_model_site_path(x->model, &x->adapter->sites[0], path, sizeof path));
     if (!o->prefix)
         o->prefix = decoder && strncmp(path, "model.", 6) != 0 ? "model."
-                    : !decoder && o->head_scale != 0           ? "bert."
+                    : !decoder && o->head_scale != 0           ? encoder_prefix(x->model)
                                                                : "";
 out:
     return status;
