@@ -89,7 +89,7 @@ int main(int argc, char **argv)
     for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
         contestant c[] = { { .name = "forward", .run = run_forward }, { .name = "backward", .run = run_backward } };
         make(s);
-        bench_turns(c, 2, rounds, 5);
+        bench_turns(c, 2, rounds, 15);
         for (size_t i = 0; i < 2; i++) {
             const double gflop = 1e-6 * p.product * (i ? 5 : 2);
             bench_print(&(bench_row){ .bench = "attention",

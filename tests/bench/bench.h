@@ -113,19 +113,30 @@ static inline void bench_sleep(double ms)
     nanosleep(&t, NULL);
 }
 
-/* rounds x burst timed calls of each, after one that is not. A contestant without run is skipped. */
-static inline void bench_turns(contestant *c, size_t n, size_t rounds, size_t burst)
+static inline void bench_add(contestant *c, double ms)
 {
-    for (size_t i = 0; i < n; i++) c[i].ms = bench_alloc(rounds * burst * sizeof *c[i].ms), c[i].n = 0;
+    if (c->n % 256 == 0) c->ms = realloc(c->ms, (c->n + 256) * sizeof *c->ms);
+    if (!c->ms) exit(1);
+    c->ms[c->n++] = ms;
+}
+
+/* In every round each has its turn: a call that is not timed, then timed ones until `turn` ms are over, at least one. A turn lasts
+ * long enough for caches and clocks to settle. A contestant without run is skipped. */
+static inline void bench_turns(contestant *c, size_t n, size_t rounds, double turn)
+{
+    for (size_t i = 0; i < n; i++) c[i].ms = NULL, c[i].n = 0;
     for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < n; i++) {
             if (!c[i].run || (c[i].most && c[i].n >= c[i].most)) continue;
             c[i].run(c[i].self);
-            for (size_t b = 0; b < (c[i].most ? 1 : burst); b++) {
-                const double start = bench_now();
+            const double start = bench_now();
+            double now = start;
+            do {
+                const double begin = now;
                 c[i].run(c[i].self);
-                c[i].ms[c[i].n++] = bench_now() - start;
-            }
+                now = bench_now();
+                bench_add(&c[i], now - begin);
+            } while (now < start + turn);
             if (c[i].spins) bench_sleep(60);
         }
 }
@@ -187,7 +198,9 @@ static inline void bench_print(const bench_row *r)
 /* The times of one contestant, for a peer that measures itself elsewhere. */
 static inline void bench_print_times(const contestant *c)
 {
-    printf("{\"ms\":[");
+    putchar('{');
+    bench_text("device", dev.info.name);
+    printf("\"ms\":[");
     for (size_t i = 0; i < c->n; i++) printf("%s%.6g", i ? "," : "", c->ms[i]);
     printf("]}\n");
 }

@@ -38,18 +38,18 @@ def note(text):
 
 def ours(program, *arguments, **environment):
     """Run a program of this folder; its line of JSON, and what it wrote to stderr."""
+    global device
     done = subprocess.run([f"{options.build}/tests/bench/bench-{program}", *map(str, arguments)], capture_output=True, text=True,
                           env={**os.environ, **environment})
     if done.returncode:
         sys.exit(f"bench-{program}: {done.stderr}")
-    return json.loads(done.stdout), done.stderr
+    result = json.loads(done.stdout)
+    device = result["device"]
+    return result, done.stderr
 
 
 def step(work, passes, *arguments, **environment):
-    global device
-    result, _ = ours("step", "--model", model, "--work", work, "--passes", passes, *arguments, **environment)
-    device = result["device"]
-    return result
+    return ours("step", "--model", model, "--work", work, "--passes", passes, *arguments, **environment)[0]
 
 
 class Peer:
@@ -148,7 +148,7 @@ def measure(work, batches):
     """All in turns: name -> ms per step. Names: a method of ours, peft-lora, peft-dora, ...-grouped, evaluate, peft-evaluate."""
     times = {}
     for _ in range(options.rounds):
-        result = step(work, 2 if len(batches) > 1 else 6, "--evaluate", *METHODS)
+        result = step(work, 2, "--evaluate", *METHODS)
         for method in METHODS:
             times.setdefault(method, []).extend(result["train"][method])
         times.setdefault("evaluate", []).extend(result["evaluate"]["lora"])
@@ -204,7 +204,7 @@ def memory():
     theirs = theirs and [theirs["peak"] / 1024]
     step("32x32", 0, "lora")  # compiles
     for what, flags in ("lora", []), ("lora, one copy of the weights", ["--one-copy"]), ("lora, weights f16", ["--weights", "f16"]):
-        mine = [step("32x32", 2, *flags, "lora")["peak"] / 1024 for _ in range(2)]
+        mine = [step("32x32", 1, *flags, "lora")["peak"] / 1024 for _ in range(2)]
         report("memory", what, "32 x 32 tokens", "MB", mine, "PEFT LoRA", theirs, None if flags else "<= 0.333")
 
 
@@ -230,7 +230,7 @@ def start():
 
 def shares(method):
     """Share of each kernel in the time of all kernels, from the table of CLPEFT_PROFILE."""
-    _, table = ours("step", "--model", model, "--work", "32x32", "--passes", 12, method, CLPEFT_PROFILE="1")
+    _, table = ours("step", "--model", model, "--work", "32x32", "--passes", 4, method, CLPEFT_PROFILE="1")
     pathlib.Path(options.build, f"profile-{method}.txt").write_text(table)
     rows = (line.split() for line in table.splitlines() if "%" in line)
     return {cells[0]: float(cells[4].rstrip("%")) for cells in rows}
@@ -254,12 +254,12 @@ def scale():
               "length": [f"{4096 // n}x{n}" for n in (64, 128, 256, 512)]}
     for curve, works in curves.items():
         for work in works:
-            result = [step(work, 3, "lora") for _ in range(max(2, options.rounds // 3))]
+            result = [step(work, 2, "lora") for _ in range(max(2, options.rounds // 3))]
             report("scale", curve, work, "us per token", [1e3 * ms / r["tokens"] for r in result for ms in r["train"]["lora"]])
     for width in 192, 384, 768:
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([sys.executable, str(HERE / "random_bert.py"), folder, str(width)], check=True)
-            result = [step("32x32", 3, "--model", folder, "lora") for _ in range(max(2, options.rounds // 3))]
+            result = [step("32x32", 2, "--model", folder, "lora") for _ in range(max(2, options.rounds // 3))]
         report("scale", "width", f"{width}, 32x32", "us per token", [1e3 * ms / r["tokens"] for r in result for ms in r["train"]["lora"]])
 
 

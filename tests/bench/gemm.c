@@ -141,7 +141,7 @@ static void compare(size_t rounds, const char *blas)
 #else
     (void)blas;
 #endif
-    bench_turns(c, CONTESTANTS, rounds, 3);
+    bench_turns(c, CONTESTANTS, rounds, 30);
     for (size_t ours = LINEAR; ours <= GEMM; ours++) {
         contestant *open = bench_min(&c[OPENBLAS]) < bench_min(&c[OPENBLAS_T]) ? &c[OPENBLAS] : &c[OPENBLAS_T];
         if (open->run && dev.info.type & CL_DEVICE_TYPE_CPU) report(&c[ours], open, ">= 1");
@@ -155,7 +155,7 @@ static void compare_tuned(size_t rounds)
     contestant c[CONTESTANTS] = { { .name = "linear", .run = run_linear },
                                   { .name = "CLBlast, tuned", .run = run_clblast, .most = 5 } };
     verify_device(&c[1]);
-    bench_turns(c, 2, rounds, 3);
+    bench_turns(c, 2, rounds, 30);
     report(&c[0], &c[1], NULL);
     free_times(c);
 }
@@ -173,9 +173,14 @@ static int override_clblast(void)
         *equals = 0;
         names[n] = pair, values[n++] = strtoull(equals + 1, NULL, 10);
     }
-    const CLBlastStatusCode code =
-        n ? CLBlastOverrideParameters(clpeft_context_device(dev.ctx), "Xgemm", CLBlastPrecisionSingle, n, names, values)
-          : CLBlastSuccess;
+    const cl_device_id device = clpeft_context_device(dev.ctx);
+    CLBlastStatusCode code = CLBlastSuccess;
+    if (n) code = CLBlastOverrideParameters(device, "Xgemm", CLBlastPrecisionSingle, n, names, values);
+    /* The kernel that these are for serves all sizes then, not only large ones. */
+    const char *least = "XGEMM_MIN_INDIRECT_SIZE";
+    const size_t one = 1;
+    if (n && code == CLBlastSuccess)
+        code = CLBlastOverrideParameters(device, "GemmRoutine", CLBlastPrecisionSingle, 1, &least, &one);
     if (code != CLBlastSuccess) fprintf(stderr, "CLBLAST_XGEMM: CLBlast refuses these parameters (%d)\n", (int)code);
     free(text);
     return n > 0 && code == CLBlastSuccess;
@@ -184,7 +189,7 @@ static int override_clblast(void)
 static void times(size_t rounds)
 {
     contestant c = { .name = "linear", .run = run_linear };
-    bench_turns(&c, 1, rounds, 10);
+    bench_turns(&c, 1, rounds, 30);
     bench_print_times(&c);
     free(c.ms);
 }

@@ -257,7 +257,7 @@ static void measure(size_t rank, size_t rounds)
     for (size_t i = 0; i < N * rank; i++) b[i] *= 0.1f;
     for (size_t i = 0; i < rank * K; i++) a[i] *= 0.1f;
     make(w, b, a, rank);
-    bench_turns(c, 5, rounds, 3);
+    bench_turns(c, 5, rounds, 30);
     report_times(&c[0], &c[1], &c[2], &c[3], &c[4]);
     report_error("relative error", largest_error(w, b, a, 0), "1e-6", 1e-6);
     unmake();
@@ -276,7 +276,7 @@ static void times(size_t rank, size_t rounds)
     contestant c = { .name = "row norms", .run = run_norms };
 
     make(w, b, a, rank);
-    bench_turns(&c, 1, rounds, 10);
+    bench_turns(&c, 1, rounds, 60);
     bench_print_times(&c);
     unmake();
     free(w), free(b), free(a);

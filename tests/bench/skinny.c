@@ -129,7 +129,7 @@ static void measure(size_t s, clpeft_method method, const char *name, size_t ran
     char what[64];
 
     make(s, method, rank);
-    bench_turns(c, 4, rounds, 5);
+    bench_turns(c, 4, rounds, 15);
     snprintf(what, sizeof what, "%s forward", name);
     report(what, s, rank, added, &c[0], &c[1]);
     snprintf(what, sizeof what, "%s backward", name);

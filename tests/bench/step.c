@@ -5,8 +5,8 @@
  * Usage: bench-step [--model DIR] [--work SxL | --work FILE.tsv] [--passes N] [--rank R] [--weights f32|f16|bf16] [--one-copy]
  *                   [--evaluate] [--start NANOSECONDS] METHOD...
  *   SxL       one batch of S sequences of L random tokens         FILE.tsv   eight batches of 32 texts, as they are, no padding
- *   --start   the wall clock when the process was started (date +%s%N)
- *   --passes 0 ends after the first step */
+ *   --passes  turns of every method, each a step or pass that is not timed and timed ones for 0.4 s; 0: ends after the first step
+ *   --start   the wall clock when the process was started (date +%s%N) */
 #include "bench.h"
 #include "wordpiece.h"
 
@@ -23,7 +23,7 @@ static struct {
     double start; /* ms of the wall clock; 0: unknown */
     clpeft_method methods[METHODS];
     clpeft_model_options model;
-} o = { .work = "32x32", .passes = 10, .rank = 8 };
+} o = { .work = "32x32", .passes = 4, .rank = 8 };
 
 static size_t n_batches;
 static clpeft_batch batch[BATCHES];
@@ -43,7 +43,7 @@ static void add_batch(size_t S, const int32_t *row_start, const int32_t *tokens)
 {
     int32_t *labels = bench_alloc(4 * S);
     for (size_t q = 0; q < S; q++) labels[q] = (int32_t)(q % CLASSES);
-    batch[n_batches++] = (clpeft_batch){ S, row_start, tokens, labels };
+    batch[n_batches++] = (clpeft_batch){ .S = S, .row_start = row_start, .tokens = tokens, .labels = labels };
 }
 
 static void make_dense(size_t S, size_t L, size_t vocab)
@@ -182,8 +182,8 @@ static void run(void)
     clpeft_step_result result;
     CHECK(clpeft_train_step(trainer[0], &batch[0], &result));
     first = wall_clock() - o.start;
-    bench_turns(train, o.n_methods, o.passes, 1);
-    bench_turns(evaluate, o.n_methods, o.evaluate ? o.passes : 0, 1);
+    bench_turns(train, o.n_methods, o.passes, 400);
+    bench_turns(evaluate, o.n_methods, o.evaluate ? o.passes : 0, 200);
     putchar('{');
     bench_text("device", dev.info.name);
     printf("\"tile\":\"%u x %u\",\"tokens\":%.6g,\"batches\":%zu,", dev.info.tile_rows, 2 * dev.info.vector,
