@@ -267,5 +267,4 @@ sections = [product, norms, train, memory, start, share, scale]
 for section in sections:
     if not options.only or section.__name__ in options.only.split(","):
         if model or section in (product, norms):
-            note(f"{section.__name__} ...")
             section()
