@@ -14,7 +14,7 @@ compiler=
 command -v cc >/dev/null 2>&1 || compiler="gcc libc6-dev"
 # shellcheck disable=SC2086   # two packages or none
 sh examples/packages.sh $compiler meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers pocl-opencl-icd \
-    libclblast-dev libjansson-dev libutf8proc-dev check gnuplot-nox wordnet-base python3-pip unzip
+    libclblast-dev libjansson-dev libutf8proc-dev libpng-dev libjpeg-dev zlib1g-dev check gnuplot-nox wordnet-base python3-pip unzip
 
 echo "Building in $build"
 mkdir -p build $out
