@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const task_names[] = { "classify", "language_model", NULL };
 static const char *const act_names[] = { "identity", "gelu", "gelu_tanh", "silu", "relu", "tanh", NULL };
 static const char *const tau_names[] = { "none", "fixed", "learned", "gaussian", NULL };
 static const char *const share_names[] = { "block", "model", NULL };
@@ -26,6 +27,7 @@ typedef struct {
 #define AT(member) offsetof(clpeft_trainer_options, member)
 
 static const field fields[] = {
+    { "task", AT(task), NAME, task_names },
     { "generator", AT(adapter.generator), FLAG, NULL },
     { "magnitude", AT(adapter.magnitude), FLAG, NULL },
     { "tau", AT(adapter.tau), NAME, tau_names },

@@ -7,20 +7,27 @@
 
 /* ---- a step ----------------------------------------------------------------------------------------------------- */
 
+/* Labels are of tokens, not of sequences. */
+static int by_token(const clpeft_trainer *t)
+{
+    return t->options.task == CLPEFT_LANGUAGE_MODEL;
+}
+
 /* Everything of a batch but the number of its tokens and sequences. *counted: rows with a label. */
 static clpeft_status check_labelled(const clpeft_trainer *t, const clpeft_batch *batch, size_t *counted)
 {
     clpeft_status status = CLPEFT_OK;
-    const int64_t C = (int64_t)t->options.classes;
+    const int64_t C = (int64_t)(by_token(t) ? t->model->info.vocab : t->options.classes);
     size_t longest;
 
     TRY(clp_batch_check(t->model, batch, &longest));
     REQUIRE(batch->labels, CLPEFT_INVALID_ARGUMENT, "labels are NULL");
+    const size_t n = by_token(t) ? (size_t)batch->row_start[batch->S] : batch->S;
     *counted = 0;
-    for (size_t q = 0; q < batch->S; q++) {
-        REQUIRE(batch->labels[q] >= -1 && batch->labels[q] < C, CLPEFT_INVALID_ARGUMENT,
-                "label %zu is %d: there are %lld classes", q, batch->labels[q], (long long)C);
-        *counted += batch->labels[q] >= 0;
+    for (size_t i = 0; i < n; i++) {
+        REQUIRE(batch->labels[i] >= -1 && batch->labels[i] < C, CLPEFT_INVALID_ARGUMENT,
+                "label %zu is %d: there are %lld classes", i, batch->labels[i], (long long)C);
+        *counted += batch->labels[i] >= 0;
     }
 out:
     return status;
@@ -45,7 +52,7 @@ static clpeft_batch part_from(clpeft_trainer *t, const clpeft_batch *batch, size
                            .row_start = t->rows,
                            .tokens = batch->tokens ? batch->tokens + from : NULL,
                            .pixels = batch->pixels ? batch->pixels + first * pixels : NULL,
-                           .labels = batch->labels ? batch->labels + first : NULL };
+                           .labels = !batch->labels ? NULL : batch->labels + (by_token(t) ? (size_t)from : first) };
 }
 
 clpeft_status clpeft_train_begin(clpeft_trainer *t)
@@ -58,7 +65,7 @@ clpeft_status clpeft_train_begin(clpeft_trainer *t)
     t->phase = CLP_IDLE, t->counted = 0;
     TRY(clpeft_adapter_materialize(t->adapter, t->step, 1, t->queue, 0, NULL, NULL));
     TRY(clpeft_params_zero_grad(t->params, t->queue, 0, NULL, NULL));
-    TRY(clp_head_reset(&t->head, t->queue));
+    TRY(by_token(t) ? clp_lm_head_reset(&t->lm_head, t->queue) : clp_head_reset(&t->head, t->queue));
     t->phase = CLP_OPEN;
 out:
     return status;
@@ -77,8 +84,12 @@ clpeft_status clpeft_train_gradient(clpeft_trainer *t, const clpeft_batch *batch
     TRY(check_labelled(t, batch, &counted));
     m = t->model;
     TRY(clpeft_model_forward(m, t->adapter, batch, 1, &y, t->queue, 0, NULL, NULL));
-    TRY(clp_head_forward(&t->head, m->T, m->S, m->row_start, y, t->queue));
-    TRY(clp_head_backward(&t->head, m->T, m->S, m->row_start, batch->labels, weight, y, t->queue));
+    if (by_token(t)) {
+        TRY(clp_lm_head_backward(&t->lm_head, batch->labels, weight, y, t->queue));
+    } else {
+        TRY(clp_head_forward(&t->head, m->T, m->S, m->row_start, y, t->queue));
+        TRY(clp_head_backward(&t->head, m->T, m->S, m->row_start, batch->labels, weight, y, t->queue));
+    }
     TRY(clpeft_model_backward(m, t->adapter, y, t->queue, 0, NULL, NULL));
     t->counted += counted;
 out:
@@ -104,7 +115,8 @@ static clpeft_status read_result(const clpeft_trainer *t, double lr, clpeft_step
     clpeft_adamw_state state;
     float sums[2];
 
-    TRY(clp_read(t->model->ctx, t->queue, t->head.sums.buf, t->head.sums.off * sizeof *sums, sizeof sums, sums));
+    const clpeft_view view = by_token(t) ? t->lm_head.sums : t->head.sums;
+    TRY(clp_read(t->model->ctx, t->queue, view.buf, view.off * sizeof *sums, sizeof sums, sums));
     TRY(clpeft_adamw_read_state(t->params, &state, t->queue));
     *result = (clpeft_step_result){ .step = t->step,
                                     .loss = t->counted ? (double)sums[0] / (double)t->counted : 0,
@@ -190,6 +202,22 @@ out:
     return status;
 }
 
+/* Of a language model. */
+static clpeft_status evaluate_tokens(clpeft_trainer *t, const clpeft_batch *batch, float *losses)
+{
+    clpeft_status status = CLPEFT_OK;
+    clpeft_batch part;
+    clpeft_view y;
+
+    for (size_t first = 0; first < batch->S; first += part.S) {
+        part = part_from(t, batch, first);
+        TRY(clpeft_model_forward(t->model, t->adapter, &part, 0, &y, t->queue, 0, NULL, NULL));
+        TRY(clp_lm_head_loss(&t->lm_head, part.labels, y, losses + batch->row_start[first], t->queue));
+    }
+out:
+    return status;
+}
+
 clpeft_status clpeft_trainer_evaluate(clpeft_trainer *t, const clpeft_batch *batch, float *logits, int32_t *predicted,
                                       float *losses)
 {
@@ -200,11 +228,14 @@ clpeft_status clpeft_trainer_evaluate(clpeft_trainer *t, const clpeft_batch *bat
 
     REQUIRE(t && t->phase == CLP_IDLE, CLPEFT_INVALID_ARGUMENT,
             "clpeft_trainer_evaluate: trainer is NULL, or between clpeft_train_begin and clpeft_train_update");
+    REQUIRE(!by_token(t) || (losses && !logits && !predicted), CLPEFT_INVALID_ARGUMENT,
+            "clpeft_trainer_evaluate: of a language model there are losses only");
     TRY(losses ? check_labelled(t, batch, &longest) : clp_batch_check(t->model, batch, &longest));
+    TRY(clpeft_adapter_materialize(t->adapter, t->step, 0, t->queue, 0, NULL, NULL));
+    if (by_token(t)) return evaluate_tokens(t, batch, losses);
     const size_t C = t->options.classes;
     if (!logits) room = malloc(t->model->options.max_sequences * C * sizeof *room);
     REQUIRE(logits || room, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_trainer_evaluate: out of memory");
-    TRY(clpeft_adapter_materialize(t->adapter, t->step, 0, t->queue, 0, NULL, NULL));
     for (size_t first = 0; first < batch->S; first += part.S) {
         part = part_from(t, batch, first);
         TRY(evaluate_part(t, &part, logits ? logits + first * C : room, predicted ? predicted + first : NULL,

@@ -25,8 +25,12 @@ static clpeft_status check_options(const clpeft_trainer_options *o)
     const clpeft_adamw *a = &o->adamw;
     clpeft_status status = CLPEFT_OK;
 
-    REQUIRE(o->classes >= 2 && o->classes <= INT32_MAX, CLPEFT_INVALID_ARGUMENT, "classes is %zu: at least 2",
-            o->classes);
+    REQUIRE(o->task <= CLPEFT_LANGUAGE_MODEL, CLPEFT_INVALID_ARGUMENT, "task is %d", (int)o->task);
+    if (o->task == CLPEFT_LANGUAGE_MODEL)
+        REQUIRE(o->classes == 0, CLPEFT_INVALID_ARGUMENT, "classes is %zu: a language model has none", o->classes);
+    else
+        REQUIRE(o->classes >= 2 && o->classes <= INT32_MAX, CLPEFT_INVALID_ARGUMENT, "classes is %zu: at least 2",
+                o->classes);
     REQUIRE(o->pool <= CLPEFT_POOL_BOTH, CLPEFT_INVALID_ARGUMENT, "pool is %d", (int)o->pool);
     REQUIRE(isfinite(o->feature_scale), CLPEFT_INVALID_ARGUMENT, "feature_scale is %g", (double)o->feature_scale);
     REQUIRE(o->decay <= CLPEFT_DECAY_COSINE, CLPEFT_INVALID_ARGUMENT, "decay is %d", (int)o->decay);
@@ -57,8 +61,9 @@ static clpeft_status make_params(clpeft_trainer *t)
     TRY(clpeft_model_sites(t->model, t->sites, &sites, &n));
     TRY(clpeft_params_create(&t->params, t->model->ctx));
     TRY(clpeft_adapter_create(&t->adapter, t->params, sites, n, &t->options.adapter));
-    TRY(clp_head_add(t->params, t->options.classes,
-                     t->model->info.width * (t->options.pool == CLPEFT_POOL_BOTH ? 2 : 1)));
+    if (t->options.task == CLPEFT_CLASSIFY)
+        TRY(clp_head_add(t->params, t->options.classes,
+                         t->model->info.width * (t->options.pool == CLPEFT_POOL_BOTH ? 2 : 1)));
     TRY(clpeft_params_allocate(t->params));
     bytes = clpeft_adapter_workspace(t->adapter);
     if (bytes > 0) TRY(clpeft_workspace_create(&t->ws, t->model->ctx, bytes));
@@ -77,6 +82,8 @@ clpeft_status clpeft_trainer_create(clpeft_trainer **result, clpeft_model *model
     status = check_options(options);
     if (status != CLPEFT_OK) clp_fail_in("clpeft_trainer_create");
     TRY(status);
+    REQUIRE(options->task == CLPEFT_CLASSIFY || model->output, CLPEFT_UNSUPPORTED,
+            "clpeft_trainer_create: %s is not a language model", model->info.name);
     t = calloc(1, sizeof *t);
     REQUIRE(t, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_trainer_create: out of memory");
     t->model = model;
@@ -89,7 +96,10 @@ clpeft_status clpeft_trainer_create(clpeft_trainer **result, clpeft_model *model
     if (t->options.feature_scale == 0) t->options.feature_scale = 1;
     TRY(clpeft_queue_create(&t->queue, model->ctx));
     TRY(make_params(t));
-    TRY(clp_head_create(&t->head, model->ctx, t->params, &t->options, model->options.max_sequences));
+    if (t->options.task == CLPEFT_LANGUAGE_MODEL)
+        TRY(clp_lm_head_create(&t->lm_head, model));
+    else
+        TRY(clp_head_create(&t->head, model->ctx, t->params, &t->options, model->options.max_sequences));
     *result = t;
     t = NULL;
 out:
@@ -102,6 +112,7 @@ void clpeft_trainer_destroy(clpeft_trainer *t)
     if (!t) return;
     if (t->queue) clFinish(t->queue);
     clp_head_destroy(&t->head);
+    clp_lm_head_destroy(&t->lm_head);
     clpeft_workspace_destroy(t->ws);
     clpeft_adapter_destroy(t->adapter);
     clpeft_params_destroy(t->params);

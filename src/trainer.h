@@ -3,6 +3,7 @@
 #define CLP_TRAINER_H
 
 #include "head.h"
+#include "lm_head.h"
 #include "model.h"
 
 struct clpeft_trainer {
@@ -13,7 +14,8 @@ struct clpeft_trainer {
     clpeft_params *params;
     clpeft_adapter *adapter;
     clpeft_workspace *ws; /* of the adapter's backward; NULL if it needs none */
-    clp_head head;
+    clp_head head;       /* of a classifier */
+    clp_lm_head lm_head; /* of a language model */
     uint64_t step; /* steps taken, skipped ones too */
     enum { CLP_IDLE, CLP_OPEN, CLP_COLLECTED } phase;
     int32_t *rows;  /* [max_sequences + 1]: row_start of a part of a batch */

@@ -15,11 +15,16 @@ typedef enum { CLPEFT_POOL_MEAN, CLPEFT_POOL_FIRST, CLPEFT_POOL_REST, CLPEFT_POO
 
 typedef struct clpeft_trainer clpeft_trainer;
 
-/* Sequence classification: logits = head.weight (scale pool(x)) + head.bias, cross-entropy. */
+/* What is trained, by cross-entropy:
+ *   classify        a label per sequence:  logits = head.weight (scale pool(x)) + head.bias
+ *   language model  a label per token, the one that follows it:  logits = x times the rows of the model's own output table */
+typedef enum { CLPEFT_CLASSIFY, CLPEFT_LANGUAGE_MODEL } clpeft_task;
+
 typedef struct {
+    clpeft_task task;
     clpeft_adapter_config adapter;
     const char *sites;    /* NULL: "query,value" */
-    size_t classes;       /* at least 2 */
+    size_t classes;       /* at least 2; 0 for a language model, which has no head of its own */
     clpeft_pool pool;
     float feature_scale;  /* 0: 1. MiniLM's pooled features are small: 4 trains a zero-started head well */
     clpeft_adamw adamw;   /* lr is that of the adapter; adamw.multiplier[CLPEFT_KIND_HEAD...] gives the head's */
@@ -39,7 +44,7 @@ CLPEFT_API void clpeft_trainer_destroy(clpeft_trainer *trainer);
 
 typedef struct {
     uint64_t step;      /* steps taken so far, this one too; skipped ones count */
-    double loss;        /* mean over the rows that count */
+    double loss;        /* mean over the rows that count: sequences, or tokens */
     double lr;
     float grad_norm;    /* before clipping */
     int applied;        /* 0: loss or gradient was not finite and nothing changed */
@@ -60,7 +65,8 @@ CLPEFT_API clpeft_status clpeft_train_collect(clpeft_trainer *trainer); /* adapt
 CLPEFT_API clpeft_status clpeft_train_update(clpeft_trainer *trainer, clpeft_step_result *result);
 
 /* Forward only, without dropout; not between begin and update. logits f32 [S,classes], predicted i32 [S], losses f32 [S]
- * in host memory; any may be NULL (losses needs labels). A large batch is taken in parts. Blocks. */
+ * in host memory; any may be NULL (losses needs labels). Of a language model losses f32 [T] only, 0 where the label is -1: the
+ * perplexity is exp of their sum over the number of labels. A large batch is taken in parts. Blocks. */
 CLPEFT_API clpeft_status clpeft_trainer_evaluate(clpeft_trainer *trainer, const clpeft_batch *batch, float *logits,
                                                  int32_t *predicted, float *losses);
 
