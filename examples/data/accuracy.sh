@@ -13,11 +13,10 @@ one() {
     name=$1
     shift
     for seed in 1 2 3; do
-        log=$dir/accuracy/$name-$seed.jsonl
         "$program" --model "$dir/minilm" --train "$dir/wordnet-train.tsv" --eval "$dir/wordnet-test.tsv" --eval-every 0 \
-            --seed $seed --out "$dir/accuracy/$name-$seed" --log "$log" "$@" >/dev/null
-        tail -n 1 "$log"
-    done | awk -v name="$name" '
+            --seed $seed --out "$dir/accuracy/$name-$seed" --log "$dir/accuracy/$name-$seed.jsonl" "$@" >/dev/null
+    done
+    cat "$dir/accuracy/$name-1.jsonl" "$dir/accuracy/$name-2.jsonl" "$dir/accuracy/$name-3.jsonl" | awk -v name="$name" '
         match($0, /"accuracy_after":[0-9.e-]+/) { a[++n] = 100 * substr($0, RSTART + 17, RLENGTH - 17); sum += a[n] }
         END { printf "%-6s %8.2f %8.2f %8.2f %8.2f\n", name, a[1], a[2], a[3], sum / n }'
 }
