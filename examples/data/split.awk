@@ -2,7 +2,7 @@
 #
 #     awk -v n_train=1040 -v n_test=2000 -v seed=1 -v train=FILE -v test=FILE -f split.awk ROWS
 #
-# Training rows: as many of every class, the whole of a class that has fewer (rows of larger classes fill up).
+# Training rows: one of every class, the rest drawn at random from all, so that classes are as frequent as they are.
 # Test rows: drawn at random from all the others; a text that stands in the training file too is left out.
 
 # Lehmer generator, x' = 48271 x mod 2^31-1 (Park and Miller): every product is exact in a double. Result in [0, n).
@@ -20,23 +20,23 @@ function shuffle(    i, j, swap)
     }
 }
 
-# Training rows are those whose rank, their place among the rows of their class, is small enough.
-function choose_train(    i, k, rank, size, wanted, limit)
+function train_on(k)
 {
-    for (i = 1; i <= NR; i++) {
-        rank[i] = ++seen[label[order[i]]]
-        size[rank[i]]++
-    }
+    if (k in used || wanted == 0) return
+    print row[k] > train
+    used[k] = 1
+    trained[text[k]] = 1
+    wanted--
+}
+
+function choose_train(    i, k)
+{
     wanted = n_train
-    for (limit = 1; size[limit] < wanted; limit++) wanted -= size[limit]
     for (i = 1; i <= NR; i++) {
         k = order[i]
-        if (rank[i] < limit || (rank[i] == limit && wanted-- > 0)) {
-            print row[k] > train
-            used[k] = 1
-            trained[text[k]] = 1
-        }
+        if (!seen[label[k]]++) train_on(k)
     }
+    for (i = 1; i <= NR; i++) train_on(order[i])
 }
 
 function choose_test(    i, k, n)

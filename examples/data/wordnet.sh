@@ -3,7 +3,7 @@
 # (noun.animal, noun.food, ...), as rows "label<TAB>text".
 #
 #     DIR/wordnet.tsv         all 82,115 definitions in the order of the dictionary
-#     DIR/wordnet-train.tsv   --train of them (1040), as many of every kind
+#     DIR/wordnet-train.tsv   --train of them (1040), one of every kind, the rest at random
 #     DIR/wordnet-test.tsv    --test others (2000), drawn at random
 #
 # The split depends on nothing but the three numbers (--seed: 1). Source: Debian's package wordnet-base. The labels are
