@@ -11,16 +11,16 @@
 extern "C" {
 #endif
 
-/* ---- out ------------------------------------------------------------------------------------------------------- */
+/* ---- out -------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     clpeft_dtype dtype;     /* F32, F16 or BF16 */
     const char *base_model; /* base_model_name_or_path, the model's id; NULL: null */
-    /* NULL: SEQ_CLS with a head; else FEATURE_EXTRACTION of an encoder, CAUSAL_LM of a decoder. "": null */
+    /* NULL: of a BERT SEQ_CLS with a head, else FEATURE_EXTRACTION; of a LLaMA CAUSAL_LM; of a ViT null. "": null */
     const char *task_type;
     /* Of module paths, for the object that PEFT will wrap: "" a BertModel, "bert." a BertForSequenceClassification,
-     * "model." a LlamaForCausalLM. With another one PEFT loads nothing and only warns. NULL: "bert." for BERT with a
-     * head, "" without; "model." for LLaMA. */
+     * "model." a LlamaForCausalLM. With another one PEFT loads nothing and only warns. NULL: "" for
+     * BERT and ViT, with a head "bert.", "vit." or "dinov2."; "model." for LLaMA. */
     const char *prefix;
     /* Not 0: the arena's head goes along as `classifier`, its weight times head_scale (a trainer's feature_scale).
      * The pooling before it is the reader's: the pooler of BertForSequenceClassification is not a trainer's. */
@@ -33,11 +33,11 @@ typedef struct {
  * Errors:  CLPEFT_FILE_ERROR
  *          CLPEFT_INVALID_ARGUMENT  an unknown dtype, head_scale without a head in the arena
  *          CLPEFT_NOT_FINITE        a value is not finite, or too large for F16
- *          CLPEFT_UNSUPPORTED       a magnitude on a row of zeros, by whose norm PEFT divides */
+ *          CLPEFT_UNSUPPORTED       a magnitude on a row of zeros, by whose norm PEFT divides; a head on a decoder */
 CLPEFT_API clpeft_status clpeft_peft_export(clpeft_adapter *adapter, const clpeft_model *model, const char *path,
                                             const clpeft_peft_options *options, cl_command_queue queue);
 
-/* ---- in -------------------------------------------------------------------------------------------------------- */
+/* ---- in --------------------------------------------------------------------------------------------------------- */
 
 /* A PEFT folder, checked against a model (borrowed: must outlive it), in host memory. */
 typedef struct clpeft_peft clpeft_peft;

@@ -26,8 +26,7 @@ typedef struct {
     clpeft_write_tensor *tensors;
 } export;
 
-/* ---- tensors -----------------------------------------------------------------------------------------------------
- * */
+/* ---- tensors ---------------------------------------------------------------------------------------------------- */
 
 /* A tensor [rows,cols], or with cols 0 [rows], under the name that stands in the next place of names. */
 static clpeft_status add_tensor(export *x, const float *values, size_t rows, size_t cols)
@@ -106,8 +105,7 @@ out:
     return status;
 }
 
-/* ---- config ------------------------------------------------------------------------------------------------------
- * */
+/* ---- config ----------------------------------------------------------------------------------------------------- */
 
 /* The shortest end of a module's path that selects it in every block, and no other module of the model; NULL: there
  * is none. */
@@ -207,33 +205,41 @@ out:
     return status;
 }
 
-/* Of the object with a head on top of an encoder. */
-static const char *encoder_prefix(const clpeft_model *model)
-{
-    const clp_module *up = &model->modules[model->n_modules - 2];
-    if (model->info.family != CLPEFT_VIT) return "bert.";
-    return strcmp(up->path, "mlp.fc1") == 0 ? "dinov2." : "vit.";
-}
+/* ---- all of it -------------------------------------------------------------------------------------------------- */
 
-/* ---- all of it ---------------------------------------------------------------------------------------------------
- * */
+/* By family: the task, without and with a head, and what the wrapped object puts before a path of the model. */
+static const struct {
+    const char *task, *head_task, *prefix, *head_prefix;
+} defaults[] = {
+    [CLPEFT_BERT] = { "FEATURE_EXTRACTION", "SEQ_CLS", "", "bert." },
+    [CLPEFT_LLAMA] = { "CAUSAL_LM", NULL, "model.", NULL },
+    [CLPEFT_VIT] = { "", "", "", "vit." },
+};
+
+static const char *default_prefix(const clpeft_model *model, int head)
+{
+    const clpeft_family family = model->info.family;
+    const int dinov2 = family == CLPEFT_VIT && strcmp(model->modules[model->n_modules - 2].path, "mlp.fc1") == 0;
+
+    if (head && dinov2) return "dinov2.";
+    return head ? defaults[family].head_prefix : defaults[family].prefix;
+}
 
 static clpeft_status set_options(export *x, const clpeft_peft_options *options)
 {
-    const int decoder = x->model->info.family == CLPEFT_LLAMA;
+    const clpeft_family family = x->model->info.family;
     clpeft_peft_options *o = &x->options;
     clpeft_status status = CLPEFT_OK;
-    char path[CLP_PATH_SIZE];
 
     if (options) *o = *options;
-    REQUIRE(o->dtype <= CLPEFT_BF16, CLPEFT_INVALID_ARGUMENT, "dtype %d is none of F32, F16 and BF16", (int)o->dtype);
+    REQUIRE(o->dtype <= CLPEFT_BF16, CLPEFT_INVALID_ARGUMENT, "dtype %s is none of F32, F16 and BF16",
+            clpeft_dtype_name(o->dtype));
     REQUIRE(isfinite(o->head_scale), CLPEFT_INVALID_ARGUMENT, "head_scale is %g", (double)o->head_scale);
-    if (!o->task_type) o->task_type = o->head_scale != 0 ? "SEQ_CLS" : decoder ? "CAUSAL_LM" : "FEATURE_EXTRACTION";
-    TRY(clpeft_model_site_path(x->model, &x->adapter->sites[0], path, sizeof path));
-    if (!o->prefix)
-        o->prefix = decoder && strncmp(path, "model.", 6) != 0 ? "model."
-                    : !decoder && o->head_scale != 0           ? encoder_prefix(x->model)
-                                                               : "";
+    REQUIRE(o->head_scale == 0 || defaults[family].head_prefix, CLPEFT_UNSUPPORTED,
+            "the head of a decoder has no bias in PEFT, this one has: export without head_scale");
+    const int head = o->head_scale != 0;
+    if (!o->task_type) o->task_type = head ? defaults[family].head_task : defaults[family].task;
+    if (!o->prefix) o->prefix = default_prefix(x->model, head);
 out:
     return status;
 }
