@@ -15,30 +15,32 @@ static float softmax_of(const float *z, size_t classes, size_t k)
     return 1 / sum;
 }
 
-bool classify(classification *result, clpeft_trainer *trainer, const dataset *d, batch *b, size_t classes)
+bool classify(classification *result, clpeft_trainer *trainer, const row_source *rows, size_t classes)
 {
-    float *logits = allocate(b->max_sequences * classes, sizeof *logits);
-    float *losses = allocate(b->max_sequences, sizeof *losses);
+    float *logits = allocate(rows->most * classes, sizeof *logits);
+    float *losses = allocate(rows->most, sizeof *losses);
     double loss = 0;
     size_t done = 0;
 
-    *result = (classification){ .predicted = allocate(d->n, sizeof *result->predicted),
-                                .probability = allocate(d->n, sizeof *result->probability) };
-    for (size_t row = 0; !interrupt_seen() && batch_next(b, d, &row); done = row) {
-        must(clpeft_trainer_evaluate(trainer, &b->packed, logits, result->predicted + done, d->label ? losses : NULL));
-        for (size_t i = done; i < row; i++) {
-            const int32_t k = result->predicted[i];
-            result->probability[i] = softmax_of(logits + (i - done) * classes, classes, (size_t)k);
-            if (!d->label) continue;
-            result->right += k == d->label[i];
-            loss += losses[i - done];
+    *result = (classification){ .predicted = allocate(rows->n, sizeof *result->predicted),
+                                .probability = allocate(rows->n, sizeof *result->probability) };
+    while (done < rows->n && !interrupt_seen()) {
+        const clpeft_batch batch = rows->next(rows->data, done);
+        must(clpeft_trainer_evaluate(trainer, &batch, logits, result->predicted + done, rows->label ? losses : NULL));
+        for (size_t i = 0; i < batch.S; i++) {
+            const int32_t k = result->predicted[done + i];
+            result->probability[done + i] = softmax_of(logits + i * classes, classes, (size_t)k);
+            if (!rows->label) continue;
+            result->right += k == rows->label[done + i];
+            loss += losses[i];
         }
+        done += batch.S;
     }
-    result->accuracy = (double)result->right / (double)d->n;
-    result->loss = loss / (double)d->n;
+    result->accuracy = (double)result->right / (double)rows->n;
+    result->loss = loss / (double)rows->n;
     free(logits);
     free(losses);
-    return done == d->n;
+    return done == rows->n;
 }
 
 void classification_free(classification *result)

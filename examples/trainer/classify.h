@@ -2,7 +2,6 @@
 #ifndef CLASSIFY_H
 #define CLASSIFY_H
 
-#include "batch.h"
 #include "clpeft.h"
 
 #include <stdbool.h>
@@ -14,8 +13,16 @@ typedef struct {
     double accuracy, loss; /* right / n, mean cross-entropy; of datasets with labels */
 } classification;
 
-/* Evaluate all rows of d, packed into batches of b. false: it was interrupted, and the result is not complete. */
-bool classify(classification *result, clpeft_trainer *trainer, const dataset *d, batch *b, size_t classes);
+/* Rows, batch by batch. */
+typedef struct {
+    size_t n, most;       /* of all; of a batch, at most */
+    const int32_t *label; /* [n] class; NULL: none */
+    clpeft_batch (*next)(void *data, size_t row); /* the rows from `row` on, one at least; asked for in turn */
+    void *data;
+} row_source;
+
+/* Evaluate all rows. false: it was interrupted, and the result is not complete. */
+bool classify(classification *result, clpeft_trainer *trainer, const row_source *rows, size_t classes);
 void classification_free(classification *result);
 
 #endif

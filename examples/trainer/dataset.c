@@ -91,13 +91,12 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The different labels of the rows, sorted. */
-static void collect_labels(const reader *r, label_list *labels)
+/* The different ones of n texts, sorted. */
+static void collect_labels(label_list *labels, char *const *text, size_t n, const char *path)
 {
-    const size_t n = r->d->n;
     char **sorted = allocate(n, sizeof *sorted);
 
-    memcpy(sorted, r->label, n * sizeof *sorted);
+    memcpy(sorted, text, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_bytes);
     labels->name = allocate(n, sizeof *labels->name);
     for (size_t i = 0; i < n; i++)
@@ -105,23 +104,22 @@ static void collect_labels(const reader *r, label_list *labels)
             if (!(labels->name[labels->n++] = strdup(sorted[i]))) die("no memory for labels");
         }
     free(sorted);
-    if (labels->n < 2) die("%s: all rows have the label %s; a classifier needs two", r->d->path, labels->name[0]);
+    if (labels->n < 2) die("%s: all rows have the label %s; a classifier needs two", path, labels->name[0]);
 }
 
-static void assign_labels(const reader *r, const label_list *labels)
+int32_t *labels_assign(label_list *labels, char *const *text, size_t n, const char *path, const size_t *line)
 {
-    dataset *d = r->d;
+    int32_t *label = allocate(n, sizeof *label);
 
-    d->label = allocate(d->n, sizeof *d->label);
-    for (size_t i = 0; i < d->n; i++) {
-        char **found = bsearch(&r->label[i], labels->name, labels->n, sizeof *labels->name, by_bytes);
+    if (labels->n == 0) collect_labels(labels, text, n, path);
+    for (size_t i = 0; i < n; i++) {
+        char **found = bsearch(&text[i], labels->name, labels->n, sizeof *labels->name, by_bytes);
         if (!found)
-            die("%s line %zu: the label %s is none of the %zu that are trained", d->path, d->line[i], r->label[i],
+            die("%s line %zu: the label %s is none of the %zu that are trained", path, line ? line[i] : i + 1, text[i],
                 labels->n);
-        d->label[i] = (int32_t)(found - labels->name);
-        free(r->label[i]);
+        label[i] = (int32_t)(found - labels->name);
     }
-    free(r->label);
+    return label;
 }
 
 void dataset_read(dataset *d, const char *path, const wordpiece *tokenizer, size_t max_length, label_list *labels)
@@ -138,8 +136,9 @@ void dataset_read(dataset *d, const char *path, const wordpiece *tokenizer, size
     if (!from_stdin) fclose(file);
     if (d->n == 0) die("%s: no rows", d->path);
     if (!labels) return;
-    if (labels->n == 0) collect_labels(&r, labels);
-    assign_labels(&r, labels);
+    d->label = labels_assign(labels, r.label, d->n, d->path, d->line);
+    for (size_t i = 0; i < d->n; i++) free(r.label[i]);
+    free(r.label);
 }
 
 void dataset_free(dataset *d)

@@ -6,9 +6,9 @@
 
 #include "program.h"
 
-void progress_start(progress *p, uint64_t first, uint64_t total)
+void progress_start(progress *p, uint64_t first, uint64_t total, const char *unit)
 {
-    *p = (progress){ .first = first, .total = total };
+    *p = (progress){ .first = first, .total = total, .unit = unit };
 }
 
 /* Mean of the first steps, then one that forgets: the newest of about 20. */
@@ -37,17 +37,18 @@ static void bar_text(char bar[21], double part)
     bar[20] = '\0';
 }
 
-void progress_step(progress *p, uint64_t step, double loss, size_t tokens, double seconds)
+void progress_step(progress *p, uint64_t step, double loss, size_t units, double seconds)
 {
     const uint64_t n = step - p->first;
     char line[160], left[32], bar[21];
 
     if (isfinite(loss)) p->loss = running_mean(p->loss, loss, n);
     p->seconds = running_mean(p->seconds, seconds, n);
-    p->tokens = running_mean(p->tokens, (double)tokens, n);
+    p->units = running_mean(p->units, (double)units, n);
     time_text(left, sizeof left, p->seconds * (double)(p->total - step));
-    snprintf(line, sizeof line, "%llu/%llu  loss %.4f  %.0f tokens/s  %s left", (unsigned long long)step,
-             (unsigned long long)p->total, isfinite(loss) ? p->loss : loss, p->tokens / fmax(p->seconds, 1e-9), left);
+    snprintf(line, sizeof line, "%llu/%llu  loss %.4f  %.0f %s/s  %s left", (unsigned long long)step,
+             (unsigned long long)p->total, isfinite(loss) ? p->loss : loss, p->units / fmax(p->seconds, 1e-9), p->unit,
+             left);
     if (program_on_terminal()) {
         bar_text(bar, (double)step / (double)p->total);
         char whole[200];

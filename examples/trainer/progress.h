@@ -7,12 +7,13 @@
 
 typedef struct {
     uint64_t first, total;        /* steps done before this run, and at its end */
-    double loss, seconds, tokens; /* running means per step */
+    double loss, seconds, units;  /* running means per step */
+    const char *unit;             /* "tokens", "images" */
 } progress;
 
-void progress_start(progress *p, uint64_t first, uint64_t total);
+void progress_start(progress *p, uint64_t first, uint64_t total, const char *unit);
 
 /* After step number `step` (1 .. total). A loss that is not finite is shown and not counted. */
-void progress_step(progress *p, uint64_t step, double loss, size_t tokens, double seconds);
+void progress_step(progress *p, uint64_t step, double loss, size_t units, double seconds);
 
 #endif

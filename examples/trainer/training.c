@@ -14,6 +14,7 @@ static const char *const taus[] = { "none", "fixed", "learned", "gaussian", NULL
 static const char *const shares[] = { "block", "model", NULL };
 static const char *const w2bs[] = { "shared", "per-head", NULL };
 static const char *const activations[] = { "identity", "gelu", "gelu-tanh", "silu", "relu", "tanh", NULL };
+static const char *const pools[] = { "mean", "first", "rest", "both", NULL };
 static const char *const decays[] = { "none", "linear", "cosine", NULL };
 static const char *const dtypes[] = { "f32", "f16", "bf16", NULL };
 
@@ -98,6 +99,18 @@ option training_reports[] = {
     { 0 },
 };
 
+option training_head[] = {
+    { CHOICE("pool", pool, pools, "what the head sees of the last hidden states") },
+    { FLOAT("feature-scale", feature_scale, 1e-6, 1e6, "what that is multiplied by") },
+    { 0 },
+};
+
+option training_tables[] = {
+    { FLAG("per-class", per_class, false, "print the accuracy of every class") },
+    { FLAG("confusion", confusion, false, "print which class was taken for which") },
+    { 0 },
+};
+
 static void print_devices(void)
 {
     size_t devices = 0;
@@ -146,6 +159,8 @@ void training_defaults(clpeft_method method)
         .eval_every = 50,
         .save_every = 100,
         .max_skipped = 10,
+        .pool = d.pool,
+        .feature_scale = d.feature_scale,
     };
 }
 
@@ -175,6 +190,23 @@ clpeft_adamw training_adamw(void)
     return adamw;
 }
 
+clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_steps)
+{
+    clpeft_trainer_options options = clpeft_trainer_defaults(training.method);
+
+    options.adapter = training.adapter;
+    options.adapter.seed = training.seed;
+    options.sites = training.sites;
+    options.classes = classes;
+    options.pool = training.pool;
+    options.feature_scale = training.feature_scale;
+    options.adamw = training_adamw();
+    options.warmup = training.warmup;
+    options.decay = training.decay;
+    options.total_steps = training.decay == CLPEFT_DECAY_NONE ? 0 : total_steps;
+    return options;
+}
+
 bool training_due(uint64_t step, uint64_t every, uint64_t total)
 {
     return step == total || (every && step % every == 0);
@@ -189,11 +221,12 @@ clpeft_context *training_device(void)
 }
 
 clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t tokens, size_t sequences,
-                             bool forward_only)
+                             size_t image_size, bool forward_only)
 {
     const clpeft_model_options options = {
         .max_tokens = tokens,
         .max_sequences = sequences,
+        .image_size = image_size,
         .weights = training.weights,
         .forward_only = forward_only,
         .one_copy = training.one_copy,

@@ -21,11 +21,14 @@ extern struct training {
     clpeft_dtype weights;
     int recompute, one_copy;
     uint64_t stop_at, eval_every, save_every, max_skipped;
+    clpeft_pool pool; /* of classifiers, these and the next two lines */
+    float feature_scale;
+    int per_class, confusion;
 } training;
 
 /* Option rows, for a program's groups. */
 extern option training_about[], training_files[], training_adapter[], training_schedule[], training_memory[],
-    training_reports[];
+    training_reports[], training_head[], training_tables[];
 
 /* If --help or --version is given, print usage, options with their values now, and devices, or the version, and exit. */
 void training_about_done(const option_group *groups, const char *usage);
@@ -40,13 +43,16 @@ uint64_t training_steps(size_t rows, uint64_t planned);
 /* AdamW with the adapter's rate as lr and the head's as a multiplier; with an adapter's rate of 0 the head's is lr. */
 clpeft_adamw training_adamw(void);
 
+/* Of a classifier: what the library is to train. */
+clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_steps);
+
 /* Whether something that happens every n steps (0: never) and at the end happens after this step. */
 bool training_due(uint64_t step, uint64_t every, uint64_t total);
 
 /* Open the device that --device names, and a model of the family that the program trains, for batches of so many tokens. */
 clpeft_context *training_device(void);
 clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t tokens, size_t sequences,
-                             bool forward_only);
+                             size_t image_size, bool forward_only); /* image_size: of models of images, else 0 */
 
 /* "platform: device" */
 const char *training_device_name(clpeft_context *ctx, char *text, size_t size);

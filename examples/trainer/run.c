@@ -1,0 +1,236 @@
+#include "run.h"
+
+#include "checkpoint.h"
+#include "interrupt.h"
+#include "plot.h"
+#include "program.h"
+#include "report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- open and close ---- */
+
+uint64_t run_take_labels(run *r, const json_t *state, const char *path)
+{
+    label_list *labels = &r->labels;
+
+    if (!state) return 0;
+    const json_t *names = checkpoint_member(state, "labels", JSON_ARRAY, path);
+    labels->name = allocate(json_array_size(names), sizeof *labels->name);
+    for (; labels->n < json_array_size(names); labels->n++) {
+        const char *name = json_string_value(json_array_get(names, labels->n));
+        if (!name || !(labels->name[labels->n] = strdup(name))) die("%s: its labels are damaged", path);
+    }
+    return (uint64_t)json_integer_value(checkpoint_member(state, "steps", JSON_INTEGER, path));
+}
+
+/* The trainer of a checkpoint, and where it stands. It must have been trained on these rows. */
+static void resume_from(run *r, const json_t *state, const char *path)
+{
+    char hash[17];
+
+    snprintf(hash, sizeof hash, "%016" PRIx64, r->hash);
+    if (strcmp(hash, json_string_value(checkpoint_member(state, "rows_hash", JSON_STRING, path))) != 0)
+        die("%s: not the rows that %s was trained on", training.train, path);
+    must(clpeft_trainer_load(&r->trainer, r->model, path));
+    r->first = r->step = clpeft_trainer_steps(r->trainer);
+    if (r->step > r->total) die("%s: it has taken %" PRIu64 " steps already", path, r->step);
+    r->evaluated = json_integer_value(checkpoint_member(state, "evaluated", JSON_INTEGER, path));
+    r->accuracy_before = json_real_value(checkpoint_member(state, "accuracy_before", JSON_REAL, path));
+    r->best = json_real_value(checkpoint_member(state, "best", JSON_REAL, path));
+}
+
+void run_open_trainer(run *r, const json_t *state, const char *path)
+{
+    const clpeft_trainer_options options = training_trainer_options(r->labels.n, r->total);
+
+    r->evaluated = -1;
+    if (state)
+        resume_from(r, state, path);
+    else
+        must(clpeft_trainer_create(&r->trainer, r->model, &options));
+    r->seconds = allocate(r->total - r->first, sizeof *r->seconds);
+}
+
+void run_close(run *r)
+{
+    log_close(&r->log);
+    clpeft_trainer_destroy(r->trainer);
+    clpeft_model_destroy(r->model);
+    clpeft_context_destroy(r->ctx);
+    classification_free(&r->last);
+    labels_free(&r->labels);
+    free(r->seconds);
+}
+
+/* ---- training ---- */
+
+static void log_start(run *r)
+{
+    char device[300];
+
+    log_open(&r->log, training.log, r->first > 0, training.plot != NULL);
+    log_write(&r->log,
+              json_pack("{s:o, s:I, s:s, s:I}", "config", options_json(r->task.options, false), "trainable",
+                        (json_int_t)clpeft_params_trainable(clpeft_trainer_params(r->trainer)), "device",
+                        training_device_name(r->ctx, device, sizeof device), "first_step", (json_int_t)r->first + 1));
+}
+
+/* What a resumed run must know, and nothing that would differ between it and an uninterrupted one. */
+static json_t *run_state(const run *r)
+{
+    char hash[17];
+    json_t *labels = json_array();
+
+    for (size_t i = 0; i < r->labels.n; i++) json_array_append_new(labels, json_string(r->labels.name[i]));
+    snprintf(hash, sizeof hash, "%016" PRIx64, r->hash);
+    return json_pack("{s:o, s:o, s:s, s:I, s:I, s:f, s:f}", "settings", options_json(r->task.options, true), "labels",
+                     labels, "rows_hash", hash, "steps", (json_int_t)r->total, "evaluated", (json_int_t)r->evaluated,
+                     "accuracy_before", r->accuracy_before, "best", r->best);
+}
+
+static void save(const run *r, const char *file)
+{
+    json_t *state = run_state(r);
+
+    checkpoint_save(r->trainer, state, training.out, file);
+    json_decref(state);
+}
+
+static void take_step(run *r)
+{
+    clpeft_step_result result;
+    const double start = program_clock();
+    size_t units;
+
+    const clpeft_batch batch = r->task.batch(r->task.data, r->step, &units);
+    must(clpeft_train_step(r->trainer, &batch, &result));
+    const double seconds = program_clock() - start;
+    r->seconds[r->step++ - r->first] = seconds;
+    r->in_a_row = result.applied ? 0 : r->in_a_row + 1;
+    json_t *line = json_pack("{s:I, s:o, s:o, s:I, s:o, s:o}", "step", (json_int_t)r->step, "loss",
+                             log_number(result.loss), "lr", log_number(result.lr), r->task.unit, (json_int_t)units,
+                             "seconds", log_number(seconds), "grad_norm", log_number((double)result.grad_norm));
+    if (!result.applied) json_object_set_new(line, "skipped", json_true());
+    log_write(&r->log, line);
+    progress_step(&r->progress, r->step, result.loss, units, seconds);
+    if (!result.applied)
+        note("step %" PRIu64 " skipped: loss or gradient is not finite (%" PRIu64 " in a row)", r->step, r->in_a_row);
+}
+
+/* Evaluate; when that is interrupted, nothing changes. */
+static void evaluate(run *r)
+{
+    classification result;
+
+    if (!r->task.evaluate(r->task.data, &result, r->trainer, r->labels.n)) {
+        classification_free(&result);
+        return;
+    }
+    classification_free(&r->last);
+    r->last = result;
+    r->evaluated = (int64_t)r->step;
+    note("step %" PRIu64 ": accuracy %.2f %%, loss %.4f", r->step, 100 * result.accuracy, result.loss);
+    log_write(&r->log, json_pack("{s:I, s:o, s:o}", "step", (json_int_t)r->step, "eval_accuracy",
+                                 log_number(result.accuracy), "eval_loss", log_number(result.loss)));
+    if (r->step == 0) r->accuracy_before = result.accuracy;
+    if (r->step > 0 && result.accuracy > r->best) {
+        r->best = result.accuracy;
+        save(r, CHECKPOINT_BEST);
+    }
+}
+
+typedef enum { FINISHED, INTERRUPTED, DIVERGED } outcome;
+
+static outcome train(run *r)
+{
+    for (;;) {
+        const bool end = r->step == r->total, first = r->step == 0;
+        if ((first || training_due(r->step, training.eval_every, r->total)) && r->evaluated != (int64_t)r->step)
+            evaluate(r);
+        const bool stop = interrupt_seen() || (r->step == training.stop_at && r->step > r->first && !end);
+        if (stop || end || first || (!r->in_a_row && training_due(r->step, training.save_every, r->total)))
+            save(r, CHECKPOINT_LAST);
+        if (stop) return INTERRUPTED;
+        if (end) return FINISHED;
+        take_step(r);
+        if (r->in_a_row >= training.max_skipped) return DIVERGED;
+    }
+}
+
+/* ---- what it came to ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median: the first step, which compiles kernels, does not count. */
+static double seconds_per_step(run *r)
+{
+    const size_t n = r->step - r->first;
+
+    qsort(r->seconds, n, sizeof *r->seconds, by_value);
+    return n ? r->seconds[n / 2] : 0;
+}
+
+void run_print_tables(const run *r, size_t n, const int32_t *label)
+{
+    if (training.per_class) report_classes(n, label, r->last.predicted, r->labels.n, r->labels.name);
+    if (training.confusion) report_confusion(n, label, r->last.predicted, r->labels.n, r->labels.name);
+}
+
+static int finish(run *r, size_t n, const int32_t *label)
+{
+    const size_t trainable = clpeft_params_trainable(clpeft_trainer_params(r->trainer));
+    const double seconds = seconds_per_step(r);
+    const uint64_t peak = program_peak_memory();
+
+    if (!r->last.predicted) evaluate(r); /* resumed at the end */
+    note("accuracy %.2f %% before, %.2f %% after %" PRIu64 " steps (at best %.2f %%)", 100 * r->accuracy_before,
+         100 * r->last.accuracy, r->step, 100 * r->best);
+    note("%zu trainable parameters, %.1f ms per step, %.0f MB of memory at most", trainable, 1000 * seconds,
+         1e-6 * (double)peak);
+    log_write(&r->log, json_pack("{s:b, s:I, s:o, s:o, s:o, s:I}", "done", 1, "trainable", (json_int_t)trainable,
+                                 "accuracy_before", log_number(r->accuracy_before), "accuracy_after",
+                                 log_number(r->last.accuracy), "seconds_per_step", log_number(seconds),
+                                 "peak_memory_bytes", (json_int_t)peak));
+    note("saved in %s", training.out);
+    run_print_tables(r, n, label);
+    return EXIT_SUCCESS;
+}
+
+/* Leave before the end: say why, and what leads on. */
+static int stopped(run *r, outcome why)
+{
+    log_write(&r->log, json_pack("{s:s, s:I}", "stopped", why == DIVERGED ? "not finite" : "interrupted", "step",
+                                 (json_int_t)r->step));
+    if (why == DIVERGED) {
+        note("%s keeps the last good state; a lower --lr may help", training.out);
+        complain("stopped: %" PRIu64 " steps in a row were not finite", r->in_a_row);
+        return EXIT_NOT_FINITE;
+    }
+    note("stopped and saved after step %" PRIu64 " of %" PRIu64 "; to go on:", r->step, r->total);
+    putchar(' ');
+    options_print_word(program_called());
+    options_print(r->task.options, (const char *[]){ "resume", "out", "stop-at", NULL });
+    options_print_word("--resume");
+    options_print_word(training.out);
+    putchar('\n');
+    return EXIT_INTERRUPTED;
+}
+
+int run_train(run *r, size_t n, const int32_t *label)
+{
+    checkpoint_folder(training.out);
+    log_start(r);
+    progress_start(&r->progress, r->first, r->total, r->task.unit);
+    const outcome end = train(r);
+    const int status = end == FINISHED ? finish(r, n, label) : stopped(r, end);
+    if (training.plot) plot_draw(training.plot, &r->log);
+    return status;
+}

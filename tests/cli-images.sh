@@ -1,0 +1,80 @@
+#!/bin/sh
+# cli-images.sh FINETUNE_IMAGES - the image classifier's trainer as a user sees it, on a tiny random model and on ten small
+# images: folders and lists, resuming to the same bits, prediction, contact sheet, damaged images, refusals.
+set -u
+program=$1
+golden=$(cd "$(dirname "$0")/golden" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+failed=0
+
+fail() {
+    echo "FAIL: $*"
+    failed=1
+}
+run() { # ARGUMENTS...: must succeed
+    "$program" "$@" >stdout 2>stderr || fail "$*: $(cat stderr)"
+}
+# refused TEXT ARGUMENTS...: status 2 and one line on stderr that holds the text.
+refused() {
+    text=$1
+    shift
+    "$program" "$@" >stdout 2>stderr
+    [ $? -eq 2 ] || fail "$*: not status 2"
+    [ "$(wc -l <stderr)" -eq 1 ] || fail "$*: not one line of error"
+    case $(cat stderr) in *"$text"*) ;; *) fail "$*: \"$(cat stderr)\" lacks \"$text\"" ;; esac
+}
+same() {
+    cmp "$1" "$2" || fail "$1 and $2 differ"
+}
+
+mkdir -p data/colour data/gray
+cp "$golden"/image/rgb.png "$golden"/image/palette.png "$golden"/image/full.jpg "$golden"/image/half.jpg data/colour
+cp "$golden"/image/gray.png "$golden"/image/bits.png "$golden"/image/grayalpha.png "$golden"/image/gray.jpg data/gray
+for class in colour gray; do for file in data/$class/*; do printf '%s\t%s\n' $class "$file"; done; done >list.tsv
+set -- --model "$golden/vit/dinov2" --image-size 12 --batch 5 --warmup 0 --eval-every 4 --save-every 4 --lr 0.01
+
+# Learns; augmentation, threads and interruption change no bit.
+run "$@" --train data --eval data --steps 12 --flip --least-area 0.5 --out whole --log log --per-class --grid whole.png
+grep -q '"images":5' log || fail "the log lacks images"
+grep -q 'accuracy .* after 12 steps' stdout || fail "no result: $(cat stdout)"
+"$program" "$@" --train data --eval data --steps 12 --flip --least-area 0.5 --out part --stop-at 5 --threads 5 >stdout 2>stderr
+[ $? -eq 130 ] || fail "--stop-at: $(cat stderr)"
+run --model "$golden/vit/dinov2" --resume part --train data --eval data --eval-every 4 --save-every 4
+same whole/checkpoint.safetensors part/checkpoint.safetensors
+
+# A list names the same images.
+run "$@" --train list.tsv --eval list.tsv --steps 12 --flip --least-area 0.5 --out listed
+same whole/checkpoint.safetensors listed/checkpoint.safetensors
+
+trained="--model $golden/vit/dinov2 --adapter whole"
+# shellcheck disable=SC2086   # $trained is words
+{
+    run eval $trained --eval list.tsv --confusion --grid eval.png
+    grep -q 'accuracy' stdout || fail "eval: $(cat stdout)"
+    cmp -s whole.png eval.png || fail "two contact sheets of the same predictions differ"
+    run predict $trained data/gray/bits.png data/colour/full.jpg
+    awk -F '\t' 'NF != 3 || ($2 != "gray" && $2 != "colour") || $3 < 0.5 || $3 > 1 { exit 1 } END { exit NR != 2 }' stdout ||
+        fail "predict: $(cat stdout)"
+
+    # Damaged images.
+    head -c 300 "$golden/image/rgb.png" >data/gray/broken.png
+    cp "$golden/image/bomb.png" data/gray
+    refused "at most" predict $trained data/gray/bomb.png
+    refused "broken.png: PNG" predict $trained data/gray/broken.png
+    run predict $trained --bad-images skip data/gray/broken.png data/gray/bits.png
+    grep -q 'skipped: data/gray/broken.png' stdout || fail "skip: $(cat stdout)"
+    run eval $trained --eval data --bad-images skip
+    refused "needs image files" predict $trained
+    refused "not the name of a .png file" eval $trained --eval list.tsv --grid sheet.svg
+}
+refused "data/gray/b" "$@" --train data --eval data --steps 12 --out bad
+run "$@" --train data --eval data --steps 12 --flip --least-area 0.5 --bad-images skip --out skipped
+same whole/checkpoint.safetensors skipped/checkpoint.safetensors
+refused "multiple of the patch size" "$@" --image-size 13 --train list.tsv --eval list.tsv --out bad
+printf 'colour data/x.png\n' >bad.tsv
+refused "bad.tsv line 1: not class<TAB>file" "$@" --train bad.tsv --eval list.tsv --out bad
+refused "none: No such file" "$@" --train none --eval list.tsv --out bad
+[ $failed -eq 0 ] && echo "all checks passed"
+exit $failed
