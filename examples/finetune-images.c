@@ -236,12 +236,11 @@ static int run_training(int argc, char **argv)
     char path[PATH_SIZE];
     collection c = { 0 };
     run r = { .task = { train_groups + 1, "images", &c, batch_for, evaluate } };
-    json_t *state = settings_read_training(&vision, argc, argv, path);
+    const json_t *state = settings_read_training(&vision, argc, argv, path);
 
     if (pictured.grid) grid_check_name(pictured.grid);
     interrupt_catch();
     open_training(&r, &c, state, path);
-    json_decref(state);
     const int status = run_train(&r, c.eval.n, c.eval.label);
     draw_grid(&r, &c);
     close_all(&r, &c);
@@ -264,12 +263,11 @@ static int run_eval(int argc, char **argv)
     collection c = { 0 };
     run r = { 0 };
     int rest;
-    json_t *state = settings_read_trained(&vision, argc, argv, path, &rest);
+    const json_t *state = settings_read_trained(&vision, argc, argv, path, &rest);
 
     if (rest < argc || !training.eval) die("eval takes its images from --eval DATA");
     if (pictured.grid) grid_check_name(pictured.grid);
     run_take_labels(&r, state, path);
-    json_decref(state);
     pictures_read(&c.eval, training.eval, pictured.eval_rows, &r.labels, pictured.bad == SKIP);
     classify_images(&r, &c, path);
     note("accuracy %.2f %% (%zu of %zu), loss %.4f", 100 * r.last.accuracy, r.last.right, c.eval.n, r.last.loss);
@@ -284,13 +282,12 @@ static int run_predict(int argc, char **argv)
     collection c = { 0 };
     run r = { 0 };
     int rest;
-    json_t *state = settings_read_trained(&vision, argc, argv, path, &rest);
+    const json_t *state = settings_read_trained(&vision, argc, argv, path, &rest);
 
     if (rest == argc) die("predict needs image files");
     if (training.eval) die("predict reads image files; --eval belongs to eval");
     if (pictured.grid) grid_check_name(pictured.grid);
     run_take_labels(&r, state, path);
-    json_decref(state);
     pictures_name(&c.eval, (size_t)(argc - rest), argv + rest, pictured.bad == SKIP);
     classify_images(&r, &c, path);
     for (size_t i = 0; i < c.eval.n; i++)

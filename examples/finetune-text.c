@@ -138,11 +138,10 @@ static int run_training(int argc, char **argv)
     char path[PATH_SIZE];
     rows t = { 0 };
     run r = { .task = { train_groups + 1, "tokens", &t, batch_for, evaluate } };
-    json_t *state = settings_read_training(&text, argc, argv, path);
+    const json_t *state = settings_read_training(&text, argc, argv, path);
 
     interrupt_catch();
     open_training(&r, &t, state, path);
-    json_decref(state);
     const int status = run_train(&r, t.eval.n, t.eval.label);
     close_all(&r, &t);
     return status;
@@ -165,11 +164,10 @@ static int run_eval(int argc, char **argv)
     rows t = { 0 };
     run r = { 0 };
     int rest;
-    json_t *state = settings_read_trained(&text, argc, argv, path, &rest);
+    const json_t *state = settings_read_trained(&text, argc, argv, path, &rest);
 
     if (rest < argc || !training.eval) die("eval takes its rows from --eval FILE");
     classify_file(&r, &t, training.eval, true, state, path);
-    json_decref(state);
     note("accuracy %.2f %% (%zu of %zu), loss %.4f", 100 * r.last.accuracy, r.last.right, t.eval.n, r.last.loss);
     run_print_tables(&r, t.eval.n, t.eval.label);
     close_all(&r, &t);
@@ -182,12 +180,11 @@ static int run_predict(int argc, char **argv)
     rows t = { 0 };
     run r = { 0 };
     int rest;
-    json_t *state = settings_read_trained(&text, argc, argv, path, &rest);
+    const json_t *state = settings_read_trained(&text, argc, argv, path, &rest);
 
     if (rest + 1 < argc) die("%s: only one file at a time; see --help", argv[rest + 1]);
     if (training.eval) die("predict reads FILE or stdin; --eval belongs to eval");
     classify_file(&r, &t, rest < argc ? argv[rest] : "-", false, state, path);
-    json_decref(state);
     for (size_t i = 0; i < t.eval.n; i++)
         printf("%s\t%.4f\n", r.labels.name[r.last.predicted[i]], (double)r.last.probability[i]);
     close_all(&r, &t);

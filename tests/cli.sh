@@ -77,12 +77,12 @@ check_refusals() {
         refused 2 "No space left" $data --log /dev/full
         refused 2 "stray" stray $data
     }
-    OCL_ICD_VENDORS=$tmp/none
-    export OCL_ICD_VENDORS
     mkdir none
+    vendors=${OCL_ICD_VENDORS-/etc/OpenCL/vendors} # the loader's default
+    export OCL_ICD_VENDORS="$tmp/none"
     # shellcheck disable=SC2086
     refused 2 "OpenCL" $data
-    unset OCL_ICD_VENDORS
+    export OCL_ICD_VENDORS="$vendors"
 }
 
 check_bad_data() {

@@ -34,15 +34,16 @@ char *checkpoint_folder_of(const char *path)
     return folder;
 }
 
-json_t *checkpoint_state(const char *path)
+const json_t *checkpoint_state(const char *path)
 {
+    static json_t *state;
     clpeft_file *file;
     json_error_t error;
 
     must(clpeft_file_open(&file, path));
     const clpeft_meta *meta = clpeft_file_meta_find(file, program_name());
     if (!meta || meta->type != CLPEFT_META_STRING) die("%s: not a checkpoint of %s", path, program_name());
-    json_t *state = json_loadb(meta->string, meta->string_bytes, JSON_REJECT_DUPLICATES, &error);
+    state = json_loadb(meta->string, meta->string_bytes, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(state)) die("%s: its state is damaged: %s", path, state ? "no object" : error.text);
     clpeft_file_close(file);
     return state;

@@ -19,8 +19,9 @@ void checkpoint_find(char path[PATH_SIZE], const char *folder_or_file);
 /* The folder of a file; the caller frees it. */
 char *checkpoint_folder_of(const char *path);
 
-/* The state in a checkpoint; dies when the file is not one of this program. The caller releases it. */
-json_t *checkpoint_state(const char *path);
+/* The state in a checkpoint; dies when the file is not one of this program. One per process, borrowed: it stays
+ * until the program ends. */
+const json_t *checkpoint_state(const char *path);
 
 /* A member of a state; dies when it is missing or of another type. */
 json_t *checkpoint_member(const json_t *state, const char *key, json_type type, const char *path);

@@ -184,26 +184,6 @@ void run_print_tables(const run *r, size_t n, const int32_t *label)
     if (training.confusion) report_confusion(n, label, r->last.predicted, r->labels.n, r->labels.name);
 }
 
-static int finish(run *r, size_t n, const int32_t *label)
-{
-    const size_t trainable = clpeft_params_trainable(clpeft_trainer_params(r->trainer));
-    const double seconds = seconds_per_step(r);
-    const uint64_t peak = program_peak_memory();
-
-    if (!r->last.predicted) evaluate(r); /* resumed at the end */
-    note("accuracy %.2f %% before, %.2f %% after %" PRIu64 " steps (at best %.2f %%)", 100 * r->accuracy_before,
-         100 * r->last.accuracy, r->step, 100 * r->best);
-    note("%zu trainable parameters, %.1f ms per step, %.0f MB of memory at most", trainable, 1000 * seconds,
-         1e-6 * (double)peak);
-    log_write(&r->log, json_pack("{s:b, s:I, s:o, s:o, s:o, s:I}", "done", 1, "trainable", (json_int_t)trainable,
-                                 "accuracy_before", log_number(r->accuracy_before), "accuracy_after",
-                                 log_number(r->last.accuracy), "seconds_per_step", log_number(seconds),
-                                 "peak_memory_bytes", (json_int_t)peak));
-    note("saved in %s", training.out);
-    run_print_tables(r, n, label);
-    return EXIT_SUCCESS;
-}
-
 /* Leave before the end: say why, and what leads on. */
 static int stopped(run *r, outcome why)
 {
@@ -222,6 +202,27 @@ static int stopped(run *r, outcome why)
     options_print_word(training.out);
     putchar('\n');
     return EXIT_INTERRUPTED;
+}
+
+static int finish(run *r, size_t n, const int32_t *label)
+{
+    const size_t trainable = clpeft_params_trainable(clpeft_trainer_params(r->trainer));
+    const double seconds = seconds_per_step(r);
+    const uint64_t peak = program_peak_memory();
+
+    if (!r->last.predicted) evaluate(r); /* resumed at the end */
+    if (!r->last.predicted) return stopped(r, INTERRUPTED);
+    note("accuracy %.2f %% before, %.2f %% after %" PRIu64 " steps (at best %.2f %%)", 100 * r->accuracy_before,
+         100 * r->last.accuracy, r->step, 100 * r->best);
+    note("%zu trainable parameters, %.1f ms per step, %.0f MB of memory at most", trainable, 1000 * seconds,
+         1e-6 * (double)peak);
+    log_write(&r->log, json_pack("{s:b, s:I, s:o, s:o, s:o, s:I}", "done", 1, "trainable", (json_int_t)trainable,
+                                 "accuracy_before", log_number(r->accuracy_before), "accuracy_after",
+                                 log_number(r->last.accuracy), "seconds_per_step", log_number(seconds),
+                                 "peak_memory_bytes", (json_int_t)peak));
+    note("saved in %s", training.out);
+    run_print_tables(r, n, label);
+    return EXIT_SUCCESS;
 }
 
 int run_train(run *r, size_t n, const int32_t *label)

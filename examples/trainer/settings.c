@@ -26,10 +26,10 @@ static void set_defaults(const settings *s, clpeft_method method)
     if (s->defaults) s->defaults();
 }
 
-json_t *settings_read_training(const settings *s, int argc, char **argv, char path[])
+const json_t *settings_read_training(const settings *s, int argc, char **argv, char path[])
 {
     const option_group *groups = s->training;
-    json_t *state = NULL;
+    const json_t *state = NULL;
     const int rest = options_scan(groups, argc, argv);
     const char *resume = options_given(groups, "resume");
 
@@ -52,7 +52,7 @@ json_t *settings_read_training(const settings *s, int argc, char **argv, char pa
     return state;
 }
 
-json_t *settings_read_trained(const settings *s, int argc, char **argv, char path[], int *rest)
+const json_t *settings_read_trained(const settings *s, int argc, char **argv, char path[], int *rest)
 {
     const option_group *groups = s->trained;
 
@@ -62,7 +62,7 @@ json_t *settings_read_trained(const settings *s, int argc, char **argv, char pat
     options_require(groups, "model");
     options_require(groups, "adapter");
     checkpoint_find(path, options_given(groups, "adapter"));
-    json_t *state = checkpoint_state(path);
+    const json_t *state = checkpoint_state(path);
     options_restore(s->training, checkpoint_member(state, "settings", JSON_OBJECT, path), path);
     options_apply(s->training);
     options_apply(groups);

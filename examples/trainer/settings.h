@@ -13,12 +13,12 @@ typedef struct {
 extern option settings_trained[]; /* the files and device of eval and predict */
 extern const char *settings_adapter;
 
-/* Read the command line of a training; with --resume, the checkpoint's settings too: the result is then what it holds (the
- * caller releases it) and path its file; else NULL. */
-json_t *settings_read_training(const settings *s, int argc, char **argv, char path[]);
+/* Read the command line of a training; with --resume, the checkpoint's settings too: the result is then what it holds, and
+ * path its file; else NULL. */
+const json_t *settings_read_training(const settings *s, int argc, char **argv, char path[]);
 
 /* Read the command line of eval or predict, and the settings of the checkpoint at path. Returns its state; *rest is the index in argv of
  * the first argument that is no option, or argc. */
-json_t *settings_read_trained(const settings *s, int argc, char **argv, char path[], int *rest);
+const json_t *settings_read_trained(const settings *s, int argc, char **argv, char path[], int *rest);
 
 #endif
