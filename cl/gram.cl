@@ -9,6 +9,13 @@
 #define SITES 2 /* only the rows that sites[j] names */
 #define DG 4
 
+/* One token: its row of P times the values x0, x1 of its row of Q. */
+#define STEP                                                                  \
+    _Pragma("unroll") for (int r = 0; r < ROWS; r++) {                        \
+        const V pv = p[t * p_ld + r];                                         \
+        acc[r][0] = fma(pv, x0, acc[r][0]), acc[r][1] = fma(pv, x1, acc[r][1]); \
+    }
+
 __kernel ONE void gram(ulong T, ulong N, ulong R, __global const float *restrict p, ulong p_off, ulong p_ld,
                        __global const float *restrict q, ulong q_off, ulong q_ld, int flags, int f,
                        __global const int4 *restrict sites, __global const float *g, ulong g_off, ulong g_ld,
@@ -20,25 +27,35 @@ __kernel ONE void gram(ulong T, ulong N, ulong R, __global const float *restrict
     const int i0 = site.s0 / ROWS * ROWS + (int)get_global_id(1) * ROWS;
     const int lanes[2] = { (int)min((ulong)VW, N - n0), n0 + VW < N ? (int)min((ulong)VW, N - n0 - VW) : 0 };
     const int whole = lanes[1] == VW, with_dg = flags & DG && site.s2 >= 0 && get_global_id(1) == 0;
-    V acc[ROWS][2], slope[2] = { 0.0f, 0.0f };
+    V acc[ROWS][2], slope0 = 0.0f, slope1 = 0.0f;
 
     if (i0 >= site.s1 && !with_dg) return;
     for (int r = 0; r < ROWS; r++) acc[r][0] = acc[r][1] = 0.0f;
     p += p_off + i0;
     q += q_off + n0;
-    for (size_t t = 0; t < T; t++) {
-        V x[2];
-        for (int v = 0; v < 2; v++) {
-            x[v] = whole ? LOAD(q + t * q_ld + v * VW) : load_some(q + t * q_ld + v * VW, lanes[v]);
-            if (f != F_IDENTITY) x[v] = activate(f, x[v]);
+    z += z_off + max(site.s2, 0);
+    if (whole && f == F_IDENTITY && with_dg) {
+        for (size_t t = 0; t < T; t++) {
+            const V x0 = LOAD(q + t * q_ld), x1 = LOAD(q + t * q_ld + VW);
+            slope0 = fma(x0, LOAD(z + t * z_ld), slope0);
+            slope1 = fma(x1, LOAD(z + t * z_ld + VW), slope1);
+            STEP
         }
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            acc[r][0] = fma((V)(p[t * p_ld + r]), x[0], acc[r][0]);
-            acc[r][1] = fma((V)(p[t * p_ld + r]), x[1], acc[r][1]);
+    } else if (whole && f == F_IDENTITY) {
+        for (size_t t = 0; t < T; t++) {
+            const V x0 = LOAD(q + t * q_ld), x1 = LOAD(q + t * q_ld + VW);
+            STEP
         }
-        if (with_dg)
-            for (int v = 0; v < 2; v++) slope[v] = fma(x[v], LOAD(z + z_off + t * z_ld + site.s2 + v * VW), slope[v]);
+    } else {
+        for (size_t t = 0; t < T; t++) {
+            V x0 = load_some(q + t * q_ld, lanes[0]), x1 = load_some(q + t * q_ld + VW, lanes[1]);
+            if (f != F_IDENTITY) x0 = activate(f, x0), x1 = activate(f, x1);
+            if (with_dg) {
+                slope0 = fma(x0, LOAD(z + t * z_ld), slope0);
+                slope1 = fma(x1, LOAD(z + t * z_ld + VW), slope1);
+            }
+            STEP
+        }
     }
     for (int v = 0; v < 2; v++) {
         const size_t n = n0 + v * VW;
@@ -48,6 +65,6 @@ __kernel ONE void gram(ulong T, ulong N, ulong R, __global const float *restrict
             __global float *out = c + c_off + (i0 + r) * c_ld + n;
             store_some(fma(acc[r][v], gain, load_some(out, lanes[v])), out, lanes[v]);
         }
-        if (with_dg) store_some(load_some(dg + dg_off + n, lanes[v]) + slope[v], dg + dg_off + n, lanes[v]);
+        if (with_dg) store_some(load_some(dg + dg_off + n, lanes[v]) + (v ? slope1 : slope0), dg + dg_off + n, lanes[v]);
     }
 }

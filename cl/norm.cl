@@ -21,8 +21,8 @@ static inline float WIDE(ushort x)
 #endif
 
 #if PANELS
-#define STEPS 8
-/* VW rows of W0 at step k of their panel. */
+#define STEPS 4
+/* VW rows of W0 at one step of their panel. */
 static inline V weights(__global const W_TYPE *w)
 {
 #if WT == 0
@@ -34,45 +34,48 @@ static inline V weights(__global const W_TYPE *w)
 #endif
 }
 
-/* Launch: global vectors of the largest site, jobs. */
+/* Sum of v^2 over `count` steps from w and at on, added to s0 and s1: the two vectors of a panel; count is STEPS or 1. */
+#define SQUARES(count)                                                                                              \
+    {                                                                                                               \
+        V v0[count], v1[count];                                                                                     \
+        _Pragma("unroll") for (int i = 0; i < count; i++) v0[i] = weights(w + i * NR), v1[i] = weights(w + i * NR + VW); \
+        for (int r = 0; r < rank; r++) {                                                                            \
+            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                                      \
+            _Pragma("unroll") for (int i = 0; i < count; i++) {                                                     \
+                const V a = at[i * at_ld + r];                                                                      \
+                v0[i] = fma(b0, a, v0[i]), v1[i] = fma(b1, a, v1[i]);                                               \
+            }                                                                                                       \
+        }                                                                                                           \
+        _Pragma("unroll") for (int i = 0; i < count; i++) s0 = fma(v0[i], v0[i], s0), s1 = fma(v1[i], v1[i], s1);   \
+        w += count * NR, at += count * at_ld;                                                                       \
+    }
+
+/* Launch: global panels of the largest site, jobs. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void row_norms(__global const ulong *jobs, ulong first, __global const W_TYPE *restrict w, __global const float *restrict at,
                __global const float *restrict bt, __global float *c)
 {
     __global const ulong *job = jobs + first + get_global_id(1) * NORM_FIELDS;
-    const size_t K = job[COLUMNS], row = job[ROW], end = row + job[ROWS], vector = row / VW + get_global_id(0), n = vector * VW;
+    const size_t K = job[COLUMNS], row = job[ROW], end = row + job[ROWS], panel = row / NR + get_global_id(0), n = panel * NR;
+    const size_t at_ld = job[AT_LD], bt_ld = job[BT_LD];
     const int rank = (int)job[RANK];
+    V sum0 = 0.0f, sum1 = 0.0f;
+    float lanes[NR];
     if (n >= end) return;
-    w += job[W_OFF] + n / NR * K * NR + n % NR;
+    w += job[W_OFF] + panel * K * NR;
     at += job[AT_OFF];
     bt += job[BT_OFF] - row + n;
-    V sum = 0.0f;
-    for (size_t k0 = 0; k0 < K; k0 += 16 * STEPS) { /* partial sums keep the rounding error small */
-        V part = 0.0f;
-        const size_t k1 = min((ulong)(k0 + 16 * STEPS), K);
-        size_t k = k0;
-        for (; k + STEPS <= k1; k += STEPS) {
-            V v[STEPS];
-#pragma unroll
-            for (int i = 0; i < STEPS; i++) v[i] = weights(w + (k + i) * NR);
-            for (int r = 0; r < rank; r++) {
-                const V b = LOAD(bt + r * job[BT_LD]);
-#pragma unroll
-                for (int i = 0; i < STEPS; i++) v[i] = fma(b, (V)(at[(k + i) * job[AT_LD] + r]), v[i]);
-            }
-#pragma unroll
-            for (int i = 0; i < STEPS; i++) part = fma(v[i], v[i], part);
-        }
-        for (; k < k1; k++) {
-            V v = weights(w + k * NR);
-            for (int r = 0; r < rank; r++) v = fma(LOAD(bt + r * job[BT_LD]), (V)(at[k * job[AT_LD] + r]), v);
-            part = fma(v, v, part);
-        }
-        sum += part;
+    for (size_t k0 = 0; k0 < K; k0 += 32 * STEPS) { /* partial sums keep the rounding error small */
+        const size_t count = min((ulong)(32 * STEPS), K - k0);
+        V s0 = 0.0f, s1 = 0.0f;
+        size_t k = 0;
+        for (; k + STEPS <= count; k += STEPS) SQUARES(STEPS)
+        for (; k < count; k++) SQUARES(1)
+        sum0 += s0, sum1 += s1;
     }
-    float lanes[VW];
-    STORE(sqrt(sum), lanes);
-    for (int i = 0; i < VW; i++)
+    STORE(sqrt(sum0), lanes);
+    STORE(sqrt(sum1), lanes + VW);
+    for (int i = 0; i < NR; i++)
         if (n + i >= row && n + i < end) c[job[C_OFF] + n + i - row] = lanes[i];
 }
 #else

@@ -13,7 +13,7 @@ enum { W_OFF, COLUMNS, ROW, ROWS, RANK, AT_OFF, AT_LD, BT_OFF, BT_LD, C_OFF, NOR
 typedef struct {
     const clpeft_linear *linear; /* any of the group: storage and type */
     int widened;                 /* the weight goes through scratch: then one job */
-    size_t first, n, rows;       /* rows of the largest site, counted from the start of its first vector */
+    size_t first, n, rows;       /* rows of the largest site, counted from the start of its first panel */
 } group;
 
 struct clp_norm_plan {
@@ -49,7 +49,7 @@ static void fill(const clp_norm_job *j, cl_ulong *field)
 static void add_to_groups(clp_norm_plan *plan, const clp_norm_job *j, size_t index, size_t *scratch)
 {
     group *last = plan->n_groups ? &plan->groups[plan->n_groups - 1] : NULL;
-    const size_t rows = j->rows + j->row % plan->ctx->tuning.vector, need = clp_weight_scratch(j->linear, 0);
+    const size_t rows = j->rows + (plan->ctx->tuning.panel ? j->row % clp_panel_columns(plan->ctx) : 0), need = clp_weight_scratch(j->linear, 0);
 
     if (need > *scratch) *scratch = need;
     if (!last || last->widened || widened(j->linear) || last->linear->storage != j->linear->storage || last->linear->dtype != j->linear->dtype) {
@@ -101,9 +101,9 @@ void clp_norm_plan_destroy(clp_norm_plan *plan)
 
 static clpeft_status run_group(clp_norm_plan *plan, clp_stream *s, const group *g, cl_mem c)
 {
-    const size_t vector = plan->ctx->tuning.vector, WG = plan->ctx->tuning.group;
+    const size_t columns = clp_panel_columns(plan->ctx), WG = plan->ctx->tuning.group;
     const int panels = (int)plan->ctx->tuning.panel;
-    const size_t global[2] = { panels ? (g->rows + vector - 1) / vector : g->rows * WG, g->n }, local[2] = { panels ? 1 : WG, 1 };
+    const size_t global[2] = { panels ? (g->rows + columns - 1) / columns : g->rows * WG, g->n }, local[2] = { panels ? 1 : WG, 1 };
     const cl_mem factors = plan->factors ? plan->factors : c;
     clpeft_status status = CLPEFT_OK;
     const size_t first = g->first * NORM_FIELDS;
