@@ -9,7 +9,14 @@
 #include "lanes.cl"
 #define KB 32
 
-/* x[j ld + c] += sum_i p[j]_i y[i y_ld + c], j < n, i < m: rows of x are read and written two vectors at a time. */
+/* x[j ld + c] += sum_i p[j]_i y[i y_ld + c], j < n, i < m; two vectors of some rows at a time. */
+#if VW == 16
+#define TILE 8
+#define ALL_TILE ALL8
+#else
+#define TILE 4
+#define ALL_TILE ALL4
+#endif
 static inline void add_products(__global float *x, ulong ld, const V *p, int n, __global const float *y, ulong y_ld, int m)
 {
 #define TWO (D % (2 * VW) == 0)
@@ -19,14 +26,14 @@ static inline void add_products(__global float *x, ulong ld, const V *p, int n, 
     V s##j = LOAD(x##j), t##j = TWO ? LOAD(x##j + VW) : (V)(0.0f);
 #define NEXT(j) s##j = fma((V)(p##j[i]), y0, s##j); if (TWO) t##j = fma((V)(p##j[i]), y1, t##j);
 #define LAST(j) STORE(s##j, x##j); if (TWO) STORE(t##j, x##j + VW);
-    for (int j0 = 0; j0 < n; j0 += ROWS)
+    for (int j0 = 0; j0 < n; j0 += TILE)
         for (int c = 0; c < D; c += TWO ? 2 * VW : VW) {
-            ALL_ROWS(FIRST)
+            ALL_TILE(FIRST)
             for (int i = 0; i < m; i++) {
                 const V y0 = LOAD(y + i * y_ld + c), y1 = TWO ? LOAD(y + i * y_ld + c + VW) : (V)(0.0f);
-                ALL_ROWS(NEXT)
+                ALL_TILE(NEXT)
             }
-            ALL_ROWS(LAST)
+            ALL_TILE(LAST)
         }
 }
 

@@ -1,7 +1,5 @@
 /* exp.cl - the exponential function on lanes: less than 1.1 ulp from exp(x) down to x = -86.9; 0 below -87, infinite above
  * 88.73, NaN for NaN. x = n log 2 + r, |r| <= log(2) / 2: a minimax polynomial for 2 exp(r), times 2^(n-1). */
-#ifndef EXP_LANES
-#define EXP_LANES
 static inline V exp_lanes(V x)
 {
     x = x < -87.3f ? (V)(-87.3f) : x;
@@ -18,4 +16,3 @@ static inline V exp_lanes(V x)
     y = fma(y, r, (V)(2.0f));
     return y * AS_V(AS_VI(t) << 23);
 }
-#endif

@@ -1,6 +1,5 @@
 /* lanes.cl - pieces of matrices in private memory, a row or a column a lane; D columns. What has to be in registers gets a
  * name of its own: loops over it are written out by ALL8(X) = X(0) X(1) ... X(7). */
-#include "exp.cl"
 #pragma OPENCL FP_CONTRACT OFF
 
 #define IN(x) __global const float *restrict x, ulong x##_off, ulong x##_ld
@@ -18,9 +17,9 @@
 #define ALL16(X) ALL8(X) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 
 #define WHOLE (D % VW == 0) /* rows are whole vectors */
-#define ROWS 8              /* rows at once */
+#define ROWS 8              /* rows at once: their sums leave registers free, of 32 or of 16 where vectors are narrower */
 #define ALL_ROWS ALL8
-#if D % 16 == 0 /* columns at once, a divisor of D */
+#if D % 16 == 0 && VW == 16 /* columns at once, a divisor of D */
 #define COLUMNS 16
 #elif D % 8 == 0
 #define COLUMNS 8

@@ -97,16 +97,18 @@ END_TEST
 
 START_TEST(one_token_is_its_own_value)
 {
-    const batch ones = { 5, { 1, 1, 1, 1, 1 }, 3, 3, 20, 0, 0, _i, 0.3f };
+    const batch ones = { 5, { 1, 1, 1, 1, 1 }, 3, 3, _i ? 32 : 7, 0, 0, _i, 0.3f };
+    const size_t q = 3 * ones.d; /* columns of q, and of k and v */
     run r = run_make(&ones, 1);
 
     run_forward(&r);
     run_backward(&r);
     matrix_download(&r.o), matrix_download(&r.dqkv);
     for (size_t i = 0; i < r.T; i++)
-        for (size_t c = 0; c < 60; c++) {
-            ck_assert(AT(r.o, i, c) == AT(r.qkv, i, 120 + c)); /* P = 1 */
-            ck_assert(AT(r.dqkv, i, c) == 0 && AT(r.dqkv, i, 60 + c) == 0 && AT(r.dqkv, i, 120 + c) == AT(r.d_o, i, c));
+        for (size_t c = 0; c < q; c++) {
+            ck_assert(AT(r.o, i, c) == AT(r.qkv, i, 2 * q + c)); /* P = 1 */
+            ck_assert(AT(r.dqkv, i, c) == 0 && AT(r.dqkv, i, q + c) == 0 &&
+                      AT(r.dqkv, i, 2 * q + c) == AT(r.d_o, i, c));
         }
     run_free(&r);
 }

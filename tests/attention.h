@@ -22,7 +22,7 @@ static const batch batches[] = {
     { 2, { 40, 77 }, 4, 1, 5, 2, 1, 0, 0.5f },             /* one key head */
     { 12, { 512, 3, 1, 0, 8, 15, 2, 7, 1, 1, 20, 4 }, 2, 1, 8, 0, 0, 0, 0.35f }, /* one long, many short */
     { 2, { 12, 100 }, 2, 2, 80, 5, 7, 1, 0.11f }, /* d of whole and half pairs of vectors */
-    { 1, { 67 }, 2, 1, 32, 3, 1, 0, 0.2f },       /* few sequences */
+    { 1, { 67 }, 2, 1, 16, 3, 1, 1, 0.2f },       /* few sequences */
     { 12, { 5, 1, 17, 16, 40, 0, 3, 2, 9, 33, 12, 8 }, 32, 16, 16, 1, 3, 1, 0.25f }, /* many heads */
 };
 #define N_BATCHES (int)(sizeof batches / sizeof *batches)
