@@ -194,17 +194,22 @@ static void run_merge(const char *folder)
 
 /* ---- import ---- */
 
-static clpeft_trainer_options import_options(const clpeft_peft_info *info, const char *folder)
+/* A classifier, with the folder's head or a new one; of a decoder without one, a language model. */
+static clpeft_trainer_options import_options(const clpeft_peft_info *info, const clpeft_model *model,
+                                             const char *folder)
 {
     clpeft_trainer_options o = clpeft_trainer_defaults(info->adapter.magnitude ? CLPEFT_DORA : CLPEFT_LORA);
+    clpeft_model_info kind;
 
-    if (info->classes == 0 && given.classes == 0)
+    clpeft_model_get_info(model, &kind);
+    o.classes = info->classes > 0 ? info->classes : given.classes;
+    if (o.classes == 0 && kind.family == CLPEFT_LLAMA) o.task = CLPEFT_LANGUAGE_MODEL;
+    if (o.classes == 0 && o.task == CLPEFT_CLASSIFY)
         die("%s has no classifier: say with --classes how many classes a new one has", folder);
-    if (info->classes > 0 && given.classes > 0 && info->classes != given.classes)
+    if (given.classes > 0 && o.classes != given.classes)
         die("--classes %zu: the classifier in %s has %zu", given.classes, folder, info->classes);
     o.adapter = info->adapter;
     o.sites = info->sites;
-    o.classes = info->classes > 0 ? info->classes : given.classes;
     o.pool = (clpeft_pool)given.pool;
     o.warmup = 0, o.decay = CLPEFT_DECAY_NONE;
     return o;
@@ -224,7 +229,7 @@ static void run_import(const char *folder)
     clpeft_model *model = open_model(ctx, given.model);
     must(clpeft_peft_open(&peft, model, folder));
     clpeft_peft_get_info(peft, &info);
-    const clpeft_trainer_options options = import_options(&info, folder);
+    const clpeft_trainer_options options = import_options(&info, model, folder);
     must(clpeft_trainer_create(&trainer, model, &options));
     must(clpeft_peft_load(peft, clpeft_trainer_adapter(trainer), info.classes > 0 ? options.feature_scale : 0,
                           clpeft_trainer_queue(trainer)));

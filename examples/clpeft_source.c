@@ -46,7 +46,8 @@ static void open_checkpoint(source *s, const char *checkpoint)
     s->adapter = clpeft_trainer_adapter(s->trainer);
     s->queue = clpeft_trainer_queue(s->trainer);
     clRetainCommandQueue(s->queue);
-    s->head_scale = clpeft_trainer_get_options(s->trainer)->feature_scale;
+    const clpeft_trainer_options *options = clpeft_trainer_get_options(s->trainer);
+    s->head_scale = options->task == CLPEFT_CLASSIFY ? options->feature_scale : 0;
 }
 
 static void open_peft(source *s, const char *folder)

@@ -16,7 +16,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 try:
     import torch
     import transformers
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel, get_peft_model
     from safetensors.torch import load_file, save_file
 except ImportError as missing:
     print(f"skipped: {missing}")
@@ -121,6 +121,32 @@ def forward_merged(model, batch):
     return merged.bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state.contiguous()
 
 
+def decoder():
+    """An adapter of a small decoder, made by PEFT: in, out again, and merged, it computes the same logits."""
+    llama, adapter, back, again, merged = (work / name for name in ("llama", "llama-peft", "llama-back", "llama-again", "llama-merged"))
+    config = transformers.LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                                      num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=True)
+    transformers.LlamaForCausalLM(config).save_pretrained(llama)
+
+    def logits(path, folder=None):
+        model = transformers.LlamaForCausalLM.from_pretrained(path)
+        with torch.no_grad():
+            return (PeftModel.from_pretrained(model, folder) if folder else model).eval()(input_ids=torch.arange(9)[None]).logits
+
+    model = get_peft_model(transformers.LlamaForCausalLM.from_pretrained(llama),
+                           LoraConfig(r=3, lora_alpha=7, target_modules="all-linear", task_type="CAUSAL_LM", use_dora=True))
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data += 0.1 * torch.randn(p.shape)
+    model.save_pretrained(adapter)
+    run(clpeft, "import", adapter, "--model", llama, "--out", back)
+    run(clpeft, "export", back, "--to", "peft", "--out", again)
+    run(clpeft, "merge", back, "--out", merged)
+    want = logits(llama, adapter)
+    return check("decoder", "in and out", logits(llama, again), want) & check("decoder", "merged", logits(merged), want) & (
+        float((want - logits(llama)).abs().max()) > 0.01)
+
+
 def main():
     torch.manual_seed(1)
     random.seed(1)
@@ -131,7 +157,7 @@ def main():
     mask = torch.tensor([[int(i < n) for i in range(12)] for n in (12, 7, 3, 1)])
     batch = {"input_ids": torch.randint(5, 26, mask.shape) * mask, "attention_mask": mask}
     save_file(batch, work / "batch.safetensors")
-    results = [round_trip(name, options, batch) for name, options in METHODS.items()]
+    results = [round_trip(name, options, batch) for name, options in METHODS.items()] + [decoder()]
     sys.exit(0 if all(results) else "a round trip changed the numbers")
 
 
