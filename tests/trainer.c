@@ -118,7 +118,7 @@ static const option_group groups[] = { { "All", rows }, { 0 } };
 /* What a checkpoint holds gives back the same bits. */
 START_TEST(options_survive_json)
 {
-    static const float x[] = { 0, 1e-3f, 0.1f, 1.0f / 3, 16777217, 1.17549435e-38f, 1e-45f, -9.99999e37f };
+    static const float x[] = { 0, 1e-3f, 0.1f, 1.0f / 3, 16777216, 1.17549435e-38f, 1e-45f, -9.99999e37f };
     static const char *const text[] = { "0.0",        "0.001",         "0.1",        "0.33333334",
                                         "16777216.0", "1.1754944e-38", "1.4013e-45", "-9.99999e37" };
 
