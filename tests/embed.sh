@@ -25,8 +25,11 @@ if command -v c++ >/dev/null 2>&1; then
 else
     echo "no C++ compiler: layer.cpp left out"
 fi
-python=${CLPEFT_PYTHON:-python3}
-if "$python" -c 'import numpy' 2>/dev/null; then "$python" "$source/examples/embed/layer.py" "$lib/libclpeft.so.0"
+python=
+for candidate in python3 /usr/bin/python3; do
+    [ -n "$python" ] || ! "$candidate" -c 'import numpy' 2>/dev/null || python=$candidate
+done
+if [ -n "$python" ]; then "$python" "$source/examples/embed/layer.py" "$lib/libclpeft.so.0"
 else echo "no numpy: layer.py left out"; fi
 
 foreign=$(nm -D --defined-only "$lib/libclpeft.so.0" | awk '$2 ~ /[A-Z]/ && $3 !~ /^clpeft_/ {print $3}')
