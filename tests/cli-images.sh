@@ -2,7 +2,7 @@
 # cli-images.sh FINETUNE_IMAGES - the image classifier's trainer as a user sees it, on a tiny random model and on ten small
 # images: folders and lists, resuming to the same bits, prediction, contact sheet, damaged images, refusals.
 set -u
-program=$1
+program=$(realpath "$1")
 golden=$(cd "$(dirname "$0")/golden" && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

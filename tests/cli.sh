@@ -2,7 +2,7 @@
 # cli.sh FINETUNE_TEXT - the text classifier's trainer as a user sees it: what it refuses, what it writes, how it resumes.
 # On a tiny random model; with CLPEFT_TEST_MODEL and CLPEFT_TEST_WORDNET set also on a real one.
 set -u
-program=$1
+program=$(realpath "$1")
 here=$(cd "$(dirname "$0")" && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
