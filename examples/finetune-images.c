@@ -187,12 +187,12 @@ static clpeft_batch next_images(void *data, size_t row)
     return loader_next(data);
 }
 
-static bool evaluate(void *data, classification *result, clpeft_trainer *trainer, size_t classes)
+static bool evaluate(run *r, run_score *score)
 {
-    collection *c = data;
+    collection *c = r->task.data;
     loader *l = loader_open(&c->eval, NULL, &pictured.options, c->most, 0, c->eval.n, pictured.threads);
     const row_source source = { c->eval.n, c->most, c->eval.label, next_images, l };
-    const bool done = classify(result, trainer, &source, classes);
+    const bool done = run_classify(r, &source, score);
 
     loader_close(l);
     return done;
@@ -235,13 +235,14 @@ static int run_training(int argc, char **argv)
 {
     char path[PATH_SIZE];
     collection c = { 0 };
-    run r = { .task = { train_groups + 1, "images", &c, batch_for, evaluate } };
+    run r = { .task = { &run_accuracy, train_groups + 1, "images", &c, batch_for, evaluate } };
     const json_t *state = settings_read_training(&vision, argc, argv, path);
 
     if (pictured.grid) grid_check_name(pictured.grid);
     interrupt_catch();
     open_training(&r, &c, state, path);
-    const int status = run_train(&r, c.eval.n, c.eval.label);
+    const int status = run_train(&r);
+    if (status == EXIT_SUCCESS) run_print_tables(&r, c.eval.n, c.eval.label);
     draw_grid(&r, &c);
     close_all(&r, &c);
     return status;
@@ -253,7 +254,7 @@ static void classify_images(run *r, collection *c, const char *path)
     c->most = training.batch < c->eval.n ? training.batch : c->eval.n;
     open_model(r, c->most, true);
     must(clpeft_trainer_load(&r->trainer, r->model, path));
-    evaluate(c, &r->last, r->trainer, r->labels.n);
+    evaluate(r, &r->score);
     draw_grid(r, c);
 }
 
@@ -261,7 +262,7 @@ static int run_eval(int argc, char **argv)
 {
     char path[PATH_SIZE];
     collection c = { 0 };
-    run r = { 0 };
+    run r = { .task.data = &c };
     int rest;
     const json_t *state = settings_read_trained(&vision, argc, argv, path, &rest);
 
@@ -280,7 +281,7 @@ static int run_predict(int argc, char **argv)
 {
     char path[PATH_SIZE];
     collection c = { 0 };
-    run r = { 0 };
+    run r = { .task.data = &c };
     int rest;
     const json_t *state = settings_read_trained(&vision, argc, argv, path, &rest);
 

@@ -97,12 +97,12 @@ static clpeft_batch next_rows(void *data, size_t row)
     return t->batch.packed;
 }
 
-static bool evaluate(void *data, classification *result, clpeft_trainer *trainer, size_t classes)
+static bool evaluate(run *r, run_score *score)
 {
-    rows *t = data;
+    rows *t = r->task.data;
     const row_source source = { t->eval.n, t->batch.max_sequences, t->eval.label, next_rows, t };
 
-    return classify(result, trainer, &source, classes);
+    return run_classify(r, &source, score);
 }
 
 /* Everything that a training needs, checked before anything is written. state: of the checkpoint to resume, or NULL. */
@@ -137,12 +137,13 @@ static int run_training(int argc, char **argv)
 {
     char path[PATH_SIZE];
     rows t = { 0 };
-    run r = { .task = { train_groups + 1, "tokens", &t, batch_for, evaluate } };
+    run r = { .task = { &run_accuracy, train_groups + 1, "tokens", &t, batch_for, evaluate } };
     const json_t *state = settings_read_training(&text, argc, argv, path);
 
     interrupt_catch();
     open_training(&r, &t, state, path);
-    const int status = run_train(&r, t.eval.n, t.eval.label);
+    const int status = run_train(&r);
+    if (status == EXIT_SUCCESS) run_print_tables(&r, t.eval.n, t.eval.label);
     close_all(&r, &t);
     return status;
 }
@@ -155,14 +156,14 @@ static void classify_file(run *r, rows *t, const char *file, bool labelled, cons
     read_rows(t, &t->eval, file, labelled ? &r->labels : NULL);
     open_model(r, t, training.batch * t->eval.longest, t->eval.longest, true);
     must(clpeft_trainer_load(&r->trainer, r->model, path));
-    evaluate(t, &r->last, r->trainer, r->labels.n);
+    evaluate(r, &r->score);
 }
 
 static int run_eval(int argc, char **argv)
 {
     char path[PATH_SIZE];
     rows t = { 0 };
-    run r = { 0 };
+    run r = { .task.data = &t };
     int rest;
     const json_t *state = settings_read_trained(&text, argc, argv, path, &rest);
 
@@ -178,7 +179,7 @@ static int run_predict(int argc, char **argv)
 {
     char path[PATH_SIZE];
     rows t = { 0 };
-    run r = { 0 };
+    run r = { .task.data = &t };
     int rest;
     const json_t *state = settings_read_trained(&text, argc, argv, path, &rest);
 

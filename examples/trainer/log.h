@@ -6,7 +6,7 @@
  *     {"done":true,"trainable":N,"accuracy_before":x,"accuracy_after":x,"seconds_per_step":x,"peak_memory_bytes":N}
  *     {"stopped":"interrupted","step":N}                                instead of done
  *
- * A number that is not finite is null. Every line is in the file as soon as it is written. */
+ * A language model has perplexity in the place of accuracy. A number that is not finite is null. Every line is in the file as soon as it is written. */
 #ifndef LOG_H
 #define LOG_H
 

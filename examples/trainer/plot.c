@@ -40,18 +40,19 @@ static void add_point(curve *c, double step, const json_t *value)
     c->points[c->n++] = (point){ step, json_number_value(value) };
 }
 
-static void read_log(FILE *file, curve *loss, curve *accuracy)
+static void read_log(FILE *file, const char *measure, curve *loss, curve *score)
 {
-    char *line = NULL;
+    char *line = NULL, key[64];
     size_t room = 0;
     ssize_t bytes;
 
+    snprintf(key, sizeof key, "eval_%s", measure);
     rewind(file);
     while ((bytes = getline(&line, &room, file)) > 0) {
         json_t *object = json_loadb(line, (size_t)bytes, 0, NULL);
         const json_t *step = json_object_get(object, "step");
-        const json_t *value = json_object_get(object, "eval_accuracy");
-        if (step && value) add_point(accuracy, json_number_value(step), value);
+        const json_t *value = json_object_get(object, key);
+        if (step && value) add_point(score, json_number_value(step), value);
         if (step && (value = json_object_get(object, "loss"))) add_point(loss, json_number_value(step), value);
         json_decref(object);
     }
@@ -78,7 +79,8 @@ static void send_quoted(FILE *gnuplot, const char *text)
     putc('\'', gnuplot);
 }
 
-static void send_script(FILE *gnuplot, const char *path, const char *part, const curve *loss, const curve *accuracy)
+static void send_script(FILE *gnuplot, const char *path, const char *part, const curve *loss, const curve *score,
+                        const char *measure, const char *unit)
 {
     fprintf(gnuplot, "set terminal %s size 1000,420 background 'white'\nset output ",
             !strcmp(suffix(path), ".svg") ? "svg" : "pngcairo");
@@ -88,25 +90,25 @@ static void send_script(FILE *gnuplot, const char *path, const char *part, const
             "set ylabel 'training loss (mean of %d steps)'\n",
             MEAN_OVER);
     if (loss->n) fputs("plot $loss with lines linewidth 2 linecolor '#0072b2'\n", gnuplot);
-    fputs("set ylabel 'accuracy (%)'\n", gnuplot);
-    if (accuracy->n) fputs("plot $accuracy with linespoints linewidth 2 pointtype 7 linecolor '#d55e00'\n", gnuplot);
+    fprintf(gnuplot, *unit ? "set ylabel '%s (%s)'\n" : "set ylabel '%s'\n", measure, unit + strspn(unit, " "));
+    if (score->n) fputs("plot $score with linespoints linewidth 2 pointtype 7 linecolor '#d55e00'\n", gnuplot);
     fputs("unset multiplot\nunset output\n", gnuplot);
 }
 
-void plot_draw(const char *path, log_file *log)
+void plot_draw(const char *path, log_file *log, const char *measure, double scale, const char *unit)
 {
     char part[PATH_SIZE];
-    curve loss = { 0 }, accuracy = { 0 };
+    curve loss = { 0 }, score = { 0 };
 
     if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
         die("%.100s...: %s", path, strerror(ENAMETOOLONG));
-    read_log(log->file, &loss, &accuracy);
+    read_log(log->file, measure, &loss, &score);
     void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* gnuplot may leave early */
     FILE *gnuplot = popen("command -v gnuplot >/dev/null 2>&1 || exit 127; exec gnuplot >/dev/null 2>&1", "w");
     if (!gnuplot) die("gnuplot: %s", strerror(errno));
     send_curve(gnuplot, "loss", &loss, MEAN_OVER, 1);
-    send_curve(gnuplot, "accuracy", &accuracy, 1, 100);
-    send_script(gnuplot, path, part, &loss, &accuracy);
+    send_curve(gnuplot, "score", &score, 1, scale);
+    send_script(gnuplot, path, part, &loss, &score, measure, unit);
     const int status = pclose(gnuplot);
     signal(SIGPIPE, before);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
@@ -117,5 +119,5 @@ void plot_draw(const char *path, log_file *log)
     } else
         note("chart: %s", path);
     free(loss.points);
-    free(accuracy.points);
+    free(score.points);
 }

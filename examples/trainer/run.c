@@ -39,7 +39,7 @@ static void resume_from(run *r, const json_t *state, const char *path)
     r->first = r->step = clpeft_trainer_steps(r->trainer);
     if (r->step > r->total) die("%s: it has taken %" PRIu64 " steps already", path, r->step);
     r->evaluated = json_integer_value(checkpoint_member(state, "evaluated", JSON_INTEGER, path));
-    r->accuracy_before = json_real_value(checkpoint_member(state, "accuracy_before", JSON_REAL, path));
+    r->before = json_real_value(checkpoint_member(state, "before", JSON_REAL, path));
     r->best = json_real_value(checkpoint_member(state, "best", JSON_REAL, path));
 }
 
@@ -89,7 +89,7 @@ static json_t *run_state(const run *r)
     snprintf(hash, sizeof hash, "%016" PRIx64, r->hash);
     return json_pack("{s:o, s:o, s:s, s:I, s:I, s:f, s:f}", "settings", options_json(r->task.options, true), "labels",
                      labels, "rows_hash", hash, "steps", (json_int_t)r->total, "evaluated", (json_int_t)r->evaluated,
-                     "accuracy_before", r->accuracy_before, "best", r->best);
+                     "before", r->before, "best", r->best);
 }
 
 static void save(const run *r, const char *file)
@@ -124,21 +124,21 @@ static void take_step(run *r)
 /* Evaluate; when that is interrupted, nothing changes. */
 static void evaluate(run *r)
 {
-    classification result;
+    const run_measure *m = r->task.measure;
+    char key[64];
 
-    if (!r->task.evaluate(r->task.data, &result, r->trainer, r->labels.n)) {
-        classification_free(&result);
-        return;
-    }
-    classification_free(&r->last);
-    r->last = result;
+    if (!r->task.evaluate(r, &r->score)) return;
+    r->scored = true;
     r->evaluated = (int64_t)r->step;
-    note("step %" PRIu64 ": accuracy %.2f %%, loss %.4f", r->step, 100 * result.accuracy, result.loss);
-    log_write(&r->log, json_pack("{s:I, s:o, s:o}", "step", (json_int_t)r->step, "eval_accuracy",
-                                 log_number(result.accuracy), "eval_loss", log_number(result.loss)));
-    if (r->step == 0) r->accuracy_before = result.accuracy;
-    if (r->step > 0 && result.accuracy > r->best) {
-        r->best = result.accuracy;
+    const double value = r->score.value;
+    note("step %" PRIu64 ": %s %.2f%s, loss %.4f", r->step, m->name, m->scale * value, m->unit, r->score.loss);
+    snprintf(key, sizeof key, "eval_%s", m->name);
+    log_write(&r->log, json_pack("{s:I, s:o, s:o}", "step", (json_int_t)r->step, key, log_number(value), "eval_loss",
+                                 log_number(r->score.loss)));
+    if (r->step == 0) {
+        r->before = value;
+    } else if (r->best == 0 || (m->falls ? value < r->best : value > r->best)) {
+        r->best = value;
         save(r, CHECKPOINT_BEST);
     }
 }
@@ -178,12 +178,6 @@ static double seconds_per_step(run *r)
     return n ? r->seconds[n / 2] : 0;
 }
 
-void run_print_tables(const run *r, size_t n, const int32_t *label)
-{
-    if (training.per_class) report_classes(n, label, r->last.predicted, r->labels.n, r->labels.name);
-    if (training.confusion) report_confusion(n, label, r->last.predicted, r->labels.n, r->labels.name);
-}
-
 /* Leave before the end: say why, and what leads on. */
 static int stopped(run *r, outcome why)
 {
@@ -204,34 +198,61 @@ static int stopped(run *r, outcome why)
     return EXIT_INTERRUPTED;
 }
 
-static int finish(run *r, size_t n, const int32_t *label)
+static int finish(run *r)
 {
+    const run_measure *m = r->task.measure;
     const size_t trainable = clpeft_params_trainable(clpeft_trainer_params(r->trainer));
     const double seconds = seconds_per_step(r);
     const uint64_t peak = program_peak_memory();
+    char before[64], after[64];
 
-    if (!r->last.predicted) evaluate(r); /* resumed at the end */
-    if (!r->last.predicted) return stopped(r, INTERRUPTED);
-    note("accuracy %.2f %% before, %.2f %% after %" PRIu64 " steps (at best %.2f %%)", 100 * r->accuracy_before,
-         100 * r->last.accuracy, r->step, 100 * r->best);
+    if (!r->scored) evaluate(r); /* resumed at the end */
+    if (!r->scored) return stopped(r, INTERRUPTED);
+    note("%s %.2f%s before, %.2f%s after %" PRIu64 " steps (at best %.2f%s)", m->name, m->scale * r->before, m->unit,
+         m->scale * r->score.value, m->unit, r->step, m->scale * r->best, m->unit);
     note("%zu trainable parameters, %.1f ms per step, %.0f MB of memory at most", trainable, 1000 * seconds,
          1e-6 * (double)peak);
+    snprintf(before, sizeof before, "%s_before", m->name);
+    snprintf(after, sizeof after, "%s_after", m->name);
     log_write(&r->log, json_pack("{s:b, s:I, s:o, s:o, s:o, s:I}", "done", 1, "trainable", (json_int_t)trainable,
-                                 "accuracy_before", log_number(r->accuracy_before), "accuracy_after",
-                                 log_number(r->last.accuracy), "seconds_per_step", log_number(seconds),
-                                 "peak_memory_bytes", (json_int_t)peak));
+                                 before, log_number(r->before), after, log_number(r->score.value), "seconds_per_step",
+                                 log_number(seconds), "peak_memory_bytes", (json_int_t)peak));
     note("saved in %s", training.out);
-    run_print_tables(r, n, label);
     return EXIT_SUCCESS;
 }
 
-int run_train(run *r, size_t n, const int32_t *label)
+int run_train(run *r)
 {
+    const run_measure *m = r->task.measure;
+
     checkpoint_folder(training.out);
     log_start(r);
     progress_start(&r->progress, r->first, r->total, r->task.unit);
     const outcome end = train(r);
-    const int status = end == FINISHED ? finish(r, n, label) : stopped(r, end);
-    if (training.plot) plot_draw(training.plot, &r->log);
+    const int status = end == FINISHED ? finish(r) : stopped(r, end);
+    if (training.plot) plot_draw(training.plot, &r->log, m->name, m->scale, m->unit);
     return status;
+}
+
+/* ---- classifiers ---- */
+
+const run_measure run_accuracy = { .name = "accuracy", .scale = 100, .unit = " %" };
+
+bool run_classify(run *r, const row_source *rows, run_score *score)
+{
+    classification result;
+    const bool done = classify(&result, r->trainer, rows, r->labels.n);
+
+    classification_free(done ? &r->last : &result);
+    if (!done) return false;
+    r->last = result;
+    *score = (run_score){ result.accuracy, result.loss };
+    return true;
+}
+
+void run_print_tables(const run *r, size_t n, const int32_t *label)
+{
+    if (!r->last.predicted) return;
+    if (training.per_class) report_classes(n, label, r->last.predicted, r->labels.n, r->labels.name);
+    if (training.confusion) report_confusion(n, label, r->last.predicted, r->labels.n, r->labels.name);
 }

@@ -1,4 +1,4 @@
-/* run.h - the training of a classifier, whatever its rows are: steps, evaluations, checkpoints, log and result.
+/* run.h - a training, whatever its rows are: steps, evaluations, checkpoints, log and result.
  *
  *     batch --> step --> log, progress    until the last step;  now and then evaluation and checkpoint
  *
@@ -16,14 +16,26 @@
 
 typedef struct run run;
 
+/* What evaluations measure, and what one has found. */
 typedef struct {
+    const char *name; /* "accuracy": eval_accuracy, accuracy_before and accuracy_after in the log */
+    double scale;     /* of the number that people read: 100 */
+    const char *unit; /* of it: " %" */
+    bool falls;       /* less is better */
+} run_measure;
+typedef struct {
+    double value, loss; /* in the measure; mean cross-entropy */
+} run_score;
+
+typedef struct {
+    const run_measure *measure;
     const option_group *options; /* of a training, for the log's "config" and the checkpoint's "settings" */
     const char *unit;            /* what batches are counted in, in log and progress: "tokens" */
     void *data;                  /* the program's */
     /* The batch of a step, and how many units it has. */
     clpeft_batch (*batch)(void *data, uint64_t step, size_t *units);
-    /* classify over the evaluation data. */
-    bool (*evaluate)(void *data, classification *result, clpeft_trainer *trainer, size_t classes);
+    /* Over the evaluation data. false: it was interrupted. */
+    bool (*evaluate)(run *r, run_score *score);
 } run_task;
 
 struct run {
@@ -38,9 +50,11 @@ struct run {
     uint64_t first, step, total; /* steps: before this run, so far, at the end */
     int64_t evaluated;           /* step of the last evaluation; -1: none yet */
     uint64_t in_a_row;           /* skipped steps */
-    double accuracy_before, best;
-    classification last; /* the last evaluation of this run */
-    double *seconds;     /* [total - first], of each step */
+    double before, best;
+    bool scored;     /* there was an evaluation in this run; its score is the last one's */
+    run_score score;
+    double *seconds; /* [total - first], of each step */
+    classification last; /* of a classifier: the last evaluation */
 };
 
 /* The labels in a checkpoint's state, and its number of steps; 0 and no labels without a state. */
@@ -50,10 +64,13 @@ uint64_t run_take_labels(run *r, const json_t *state, const char *path);
  * model and total set. */
 void run_open_trainer(run *r, const json_t *state, const char *path);
 
-/* Train and report. n and label: of the evaluation data. Returns the program's status. */
-int run_train(run *r, size_t n, const int32_t *label);
+/* Train and report. Returns the program's status. */
+int run_train(run *r);
 
-/* The tables that options ask for. */
+/* Of a classifier: evaluate rows, which becomes r->last unless it is interrupted; and the tables that options ask for, if there
+ * was an evaluation. n and label: of its rows. */
+extern const run_measure run_accuracy;
+bool run_classify(run *r, const row_source *rows, run_score *score);
 void run_print_tables(const run *r, size_t n, const int32_t *label);
 
 void run_close(run *r);

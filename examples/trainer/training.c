@@ -95,7 +95,7 @@ option training_reports[] = {
     { U64("eval-every", eval_every, 0, false, "evaluate after every N steps; 0: at the end only") },
     { U64("save-every", save_every, 0, false, "save after every N steps; 0: at the end only") },
     { TEXT("log", "FILE", log, false, "JSON lines: settings, steps, evaluations, result") },
-    { TEXT("plot", "FILE", plot, false, "chart of loss and accuracy, .svg or .png; needs gnuplot") },
+    { TEXT("plot", "FILE", plot, false, "chart of loss and evaluations, .svg or .png; needs gnuplot") },
     { 0 },
 };
 
@@ -197,6 +197,7 @@ clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_s
     options.adapter = training.adapter;
     options.adapter.seed = training.seed;
     options.sites = training.sites;
+    options.task = classes > 0 ? CLPEFT_CLASSIFY : CLPEFT_LANGUAGE_MODEL;
     options.classes = classes;
     options.pool = training.pool;
     options.feature_scale = training.feature_scale;

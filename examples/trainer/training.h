@@ -43,7 +43,7 @@ uint64_t training_steps(size_t rows, uint64_t planned);
 /* AdamW with the adapter's rate as lr and the head's as a multiplier; with an adapter's rate of 0 the head's is lr. */
 clpeft_adamw training_adamw(void);
 
-/* Of a classifier: what the library is to train. */
+/* What the library is to train: a classifier, or without classes a language model. */
 clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_steps);
 
 /* Whether something that happens every n steps (0: never) and at the end happens after this step. */
