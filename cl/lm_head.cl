@@ -5,7 +5,6 @@
  * m, the largest logit so far, l and the sum in dh follow from slice to slice, as in online softmax (arXiv 2205.14135).
  *   state [C,4]   m, l, x_label, unused   labels i32 [C], each below the vocabulary
  * Group c takes token c: global C*WG, local WG. */
-#include "exp.cl"
 #define FOR_COLUMNS(v, n) for (ulong v = get_local_id(0) * VW; v < n; v += WG * VW)
 
 /* Logits x [C,n] of columns first, first + 1, ... become exp(x - m), and dh [C,D] is scaled to the new m. begin: the first slice.
