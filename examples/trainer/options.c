@@ -14,6 +14,16 @@
     for (const option_group *group_ = (groups); group_->title; group_++) \
         for (option *o = group_->options; o->name; o++)
 
+void options_without(option *to, const option *from, const char *const *except)
+{
+    for (; from->name; from++) {
+        const char *const *e = except;
+        while (*e && strcmp(*e, from->name) != 0) e++;
+        if (!*e) *to++ = *from;
+    }
+    *to = *from;
+}
+
 /* ---- text to value ---- */
 
 const option *options_find(const option_group *groups, const char *name)

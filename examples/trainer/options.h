@@ -37,6 +37,10 @@ typedef struct {
     option *options; /* a row without name ends them */
 } option_group;
 
+/* Copy the rows of `from`, and the one without name that ends them, to `to`, but for those whose names are in `except` (NULL ends it):
+ * for a program to which some rows of a shared table mean nothing. Before options_scan. */
+void options_without(option *to, const option *from, const char *const *except);
+
 /* groups: a group without title ends them. Of an option that is given twice the last counts. Returns the index in argv of the first argument that is no option; argv is
  * reordered so that those stand last. */
 int options_scan(const option_group *groups, int argc, char **argv);
