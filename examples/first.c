@@ -2,12 +2,14 @@
 #include <clpeft.h>
 #include <stdio.h>
 
-#define TRY(call) if ((call) != CLPEFT_OK) return fprintf(stderr, "first: %s\n", clpeft_error_message()), 2
+#define TRY(call) \
+    if ((call) != CLPEFT_OK) return fprintf(stderr, "first: %s\n", clpeft_error_message()), 2
 
 int main(int argc, char **argv)
 {
     /* "[CLS] a small dog [SEP]", "[CLS] a hammer [SEP]", ... one after another, no padding: ids of vocab.txt */
-    const int32_t tokens[] = { 101, 1037, 2235, 3899, 102, 101, 1037, 8691, 102, 101, 2023, 4937, 102, 101, 1037, 2312, 12913, 102 };
+    const int32_t tokens[] = { 101, 1037, 2235, 3899, 102, 101,  1037, 8691,  102,
+                               101, 2023, 4937, 102,  101, 1037, 2312, 12913, 102 };
     const int32_t row_start[] = { 0, 5, 9, 13, 18 }, labels[] = { 0, 1, 0, 1 };
     const clpeft_batch batch = { .S = 4, .row_start = row_start, .tokens = tokens, .labels = labels };
     clpeft_context *ctx = NULL;
@@ -27,7 +29,8 @@ int main(int argc, char **argv)
         if (i % 10 == 9) printf("step %2d  loss %.4f\n", i + 1, step.loss);
     }
     TRY(clpeft_trainer_evaluate(trainer, &batch, logits, NULL, NULL));
-    for (int i = 0; i < 4; i++) printf("sentence %d is %s\n", i, logits[2 * i] > logits[2 * i + 1] ? "an animal" : "a tool");
+    for (int i = 0; i < 4; i++)
+        printf("sentence %d is %s\n", i, logits[2 * i] > logits[2 * i + 1] ? "an animal" : "a tool");
     if (argc > 2) TRY(clpeft_trainer_save(trainer, argv[2], NULL, 0));
     clpeft_trainer_destroy(trainer);
     clpeft_model_destroy(model);

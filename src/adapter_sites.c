@@ -62,7 +62,8 @@ static clpeft_status sort_by_block(clpeft_adapter *adapter)
             adapter->order[place++] = i;
         }
         block->count = place - block->first;
-        REQUIRE(block->count > 0 || !adapter->config.generator, CLPEFT_INVALID_SIZE, "clpeft_adapter_create: block %zu has no site", b);
+        REQUIRE(block->count > 0 || !adapter->config.generator, CLPEFT_INVALID_SIZE,
+                "clpeft_adapter_create: block %zu has no site", b);
     }
 out:
     return status;

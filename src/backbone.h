@@ -51,7 +51,7 @@ struct clpeft_model {
     clpeft_model_options options; /* no zeros left */
     clpeft_model_info info;
     char *path; /* absolute; "" if it is not UTF-8. Owned */
-    void *net; /* the family's own */
+    void *net;  /* the family's own */
 
     /* Set by the family's load, before the layers are made. */
     size_t n_modules, per_block; /* per_block: linear layers of a block */

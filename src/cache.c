@@ -29,7 +29,8 @@ void clp_cache_device(const clpeft_context *ctx, char *text, size_t size)
 
 static void make_path(const clpeft_context *ctx, const char *key, char *path, size_t size)
 {
-    snprintf(path, size, "%s/%016llx.bin", ctx->cache_dir, (unsigned long long)clp_fnv(CLP_FNV_START, key, strlen(key)));
+    snprintf(path, size, "%s/%016llx.bin", ctx->cache_dir,
+             (unsigned long long)clp_fnv(CLP_FNV_START, key, strlen(key)));
 }
 
 /* All bytes of a regular file that is ours and that only we can write. */

@@ -14,9 +14,12 @@ static clpeft_status copy_cache_dir(clpeft_context *ctx, const char *wanted)
     char path[4096];
 
     if (wanted ? !*wanted : !((xdg && *xdg) || (home && *home))) return CLPEFT_OK;
-    if (wanted) snprintf(path, sizeof path, "%s", wanted);
-    else if (xdg && *xdg) snprintf(path, sizeof path, "%s/clpeft", xdg);
-    else snprintf(path, sizeof path, "%s/.cache/clpeft", home);
+    if (wanted)
+        snprintf(path, sizeof path, "%s", wanted);
+    else if (xdg && *xdg)
+        snprintf(path, sizeof path, "%s/clpeft", xdg);
+    else
+        snprintf(path, sizeof path, "%s/.cache/clpeft", home);
     ctx->cache_dir = strdup(path);
     return ctx->cache_dir ? CLPEFT_OK : clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_context_create: out of memory");
 }
@@ -96,7 +99,8 @@ clpeft_status clpeft_queue_create(cl_command_queue *queue, clpeft_context *ctx)
     cl_int code = CL_SUCCESS;
 
     REQUIRE(queue && ctx, CLPEFT_INVALID_ARGUMENT, "clpeft_queue_create: queue or ctx is NULL");
-    cl_command_queue made = clCreateCommandQueue(ctx->cl, ctx->device, ctx->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+    cl_command_queue made =
+        clCreateCommandQueue(ctx->cl, ctx->device, ctx->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     TRY_CL(code, "clCreateCommandQueue");
     *queue = made;
 out:
@@ -105,7 +109,8 @@ out:
 
 /* ---- workspace -------------------------------------------------------------------------------------------------- */
 
-static clpeft_status workspace_make(clpeft_workspace **result, clpeft_context *ctx, cl_mem buf, size_t offset, size_t bytes)
+static clpeft_status workspace_make(clpeft_workspace **result, clpeft_context *ctx, cl_mem buf, size_t offset,
+                                    size_t bytes)
 {
     clpeft_workspace *ws = malloc(sizeof *ws);
     if (!ws) return clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_workspace_create: out of memory");
@@ -133,7 +138,8 @@ out:
     return status;
 }
 
-clpeft_status clpeft_workspace_adopt(clpeft_workspace **ws, clpeft_context *ctx, cl_mem buf, size_t offset, size_t bytes)
+clpeft_status clpeft_workspace_adopt(clpeft_workspace **ws, clpeft_context *ctx, cl_mem buf, size_t offset,
+                                     size_t bytes)
 {
     clpeft_status status = CLPEFT_OK;
     size_t size = 0, end;
@@ -143,7 +149,8 @@ clpeft_status clpeft_workspace_adopt(clpeft_workspace **ws, clpeft_context *ctx,
     TRY_CL(clGetMemObjectInfo(buf, CL_MEM_SIZE, sizeof size, &size, NULL), "clpeft_workspace_adopt: buf");
     clGetDeviceInfo(ctx->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL);
     REQUIRE(bytes > 0 && !clp_sum(offset, bytes, &end) && end <= size && offset % (align / 8) == 0, CLPEFT_INVALID_SIZE,
-            "clpeft_workspace_adopt: bytes [%zu, +%zu) of a buffer of %zu, offset a multiple of %u", offset, bytes, size, align / 8);
+            "clpeft_workspace_adopt: bytes [%zu, +%zu) of a buffer of %zu, offset a multiple of %u", offset, bytes,
+            size, align / 8);
     TRY_CL(clRetainMemObject(buf), "clRetainMemObject");
     status = workspace_make(ws, ctx, buf, offset, bytes);
     if (status != CLPEFT_OK) clReleaseMemObject(buf);
@@ -162,6 +169,7 @@ clpeft_status clp_workspace_check(const clpeft_workspace *ws, size_t bytes, cons
 {
     if (bytes == 0) return CLPEFT_OK;
     if (!ws) return clp_fail(CLPEFT_INVALID_ARGUMENT, "%s: ws is NULL, %zu bytes are needed", what, bytes);
-    if (ws->bytes < bytes) return clp_fail(CLPEFT_INVALID_SIZE, "%s: the workspace has %zu bytes, %zu are needed", what, ws->bytes, bytes);
+    if (ws->bytes < bytes)
+        return clp_fail(CLPEFT_INVALID_SIZE, "%s: the workspace has %zu bytes, %zu are needed", what, ws->bytes, bytes);
     return CLPEFT_OK;
 }

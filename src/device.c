@@ -36,7 +36,8 @@ static clpeft_status list_devices(device_entry **list, size_t *count)
     if (n_platforms > LENGTH(platforms)) n_platforms = LENGTH(platforms);
     for (cl_uint p = 0; p < n_platforms; p++) {
         char platform[128] = "", name[128];
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, LENGTH(devices), devices, &n_devices) != CL_SUCCESS) continue;
+        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, LENGTH(devices), devices, &n_devices) != CL_SUCCESS)
+            continue;
         if (n_devices > LENGTH(devices)) n_devices = LENGTH(devices);
         clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, sizeof platform - 1, platform, NULL);
         for (cl_uint d = 0; d < n_devices; d++) {
@@ -117,7 +118,9 @@ clpeft_status clp_device_pick(const char *select, cl_device_id *device)
     } else if (strspn(select, "0123456789") == strlen(select)) {
         i = strtoull(select, NULL, 10);
     } else {
-        while (i < n && !contains_ignoring_case(list[i].text, select) && !contains_ignoring_case(list[i].version, select)) i++;
+        while (i < n && !contains_ignoring_case(list[i].text, select) &&
+               !contains_ignoring_case(list[i].version, select))
+            i++;
     }
     for (size_t d = 0, used = 0; d < n && used < sizeof names; d++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%zu %s", d ? ", " : "", d, list[d].text);
@@ -147,7 +150,8 @@ void clp_device_facts(clpeft_context *ctx)
     clGetDeviceInfo(ctx->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(cl_uint), &info->float_width, NULL);
     clGetDeviceInfo(ctx->device, CL_DEVICE_LOCAL_MEM_TYPE, sizeof local, &local, NULL);
     clGetDeviceInfo(ctx->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof value, &value, NULL), info->global_bytes = value;
-    clGetDeviceInfo(ctx->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof value, &value, NULL), info->max_alloc_bytes = value;
+    clGetDeviceInfo(ctx->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof value, &value, NULL),
+        info->max_alloc_bytes = value;
     clGetDeviceInfo(ctx->device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof value, &value, NULL), info->local_bytes = value;
     info->local_is_global = local == CL_GLOBAL;
     if (info->float_width == 0) info->float_width = 1;

@@ -8,13 +8,13 @@
 
 /* Parameters of the tuned kernels: chosen from device facts, or by measuring (tune.c). */
 typedef struct {
-    unsigned vector;     /* VW: lanes of the vector type V */
-    unsigned tile_rows;  /* MR: rows of a register tile of MR x 2 VW */
-    unsigned depth;      /* KC: columns of a panel that one pass multiplies, so that its slices stay in cache */
-    unsigned block;      /* MB: row panels of one work item */
-    unsigned group;      /* WG: work items of a group in row and element kernels */
-    unsigned panel;      /* products by the panel kernel (1) or by CLBlast (0) */
-    unsigned blas;       /* CLBlast's parameters: a set of gemm.c's, 0 its own defaults */
+    unsigned vector;    /* VW: lanes of the vector type V */
+    unsigned tile_rows; /* MR: rows of a register tile of MR x 2 VW */
+    unsigned depth;     /* KC: columns of a panel that one pass multiplies, so that its slices stay in cache */
+    unsigned block;     /* MB: row panels of one work item */
+    unsigned group;     /* WG: work items of a group in row and element kernels */
+    unsigned panel;     /* products by the panel kernel (1) or by CLBlast (0) */
+    unsigned blas;      /* CLBlast's parameters: a set of gemm.c's, 0 its own defaults */
 } clp_tuning;
 
 struct clp_kernel_entry;
@@ -26,13 +26,13 @@ struct clpeft_context {
     cl_device_id device;
     clpeft_device_info info;
     clp_tuning tuning;
-    unsigned blas_set;                   /* by gemm.c: the set that CLBlast was told, plus 1 */
-    char *cache_dir;                     /* NULL: no cache */
-    pthread_mutex_t lock;                /* guards all below, and the arguments of kernels while they are set */
-    struct clp_program_entry *programs;  /* by program.c */
+    unsigned blas_set;                  /* by gemm.c: the set that CLBlast was told, plus 1 */
+    char *cache_dir;                    /* NULL: no cache */
+    pthread_mutex_t lock;               /* guards all below, and the arguments of kernels while they are set */
+    struct clp_program_entry *programs; /* by program.c */
     struct clp_kernel_entry *kernels;
     size_t n_programs, n_kernels;
-    struct clp_profile *profile;         /* by launch.c; NULL without CLPEFT_PROFILE */
+    struct clp_profile *profile; /* by launch.c; NULL without CLPEFT_PROFILE */
 };
 
 /* The device that select names (an index or a part of a name, NULL: by kind); see clpeft_context_options. */

@@ -9,7 +9,7 @@
 typedef struct {
     clpeft_context *ctx;
     clpeft_params *params; /* borrowed, allocated */
-    size_t D, C, width; /* width: of the model; D: of what is pooled, width or with both parts twice that */
+    size_t D, C, width;    /* width: of the model; D: of what is pooled, width or with both parts twice that */
     clpeft_pool pool;
     float scale;
     clpeft_view w, b, dw, db;    /* in the arena and its gradient */

@@ -12,7 +12,8 @@ clpeft_status clp_begin(clp_stream *s, const char *what, clpeft_context *ctx, cl
 
     REQUIRE(ctx, CLPEFT_INVALID_ARGUMENT, "%s: ctx is NULL", what);
     REQUIRE(queue, CLPEFT_INVALID_ARGUMENT, "%s: queue is NULL", what);
-    REQUIRE(!n_wait == !wait, CLPEFT_INVALID_ARGUMENT, "%s: n_wait is %u but wait is %sNULL", what, n_wait, wait ? "not " : "");
+    REQUIRE(!n_wait == !wait, CLPEFT_INVALID_ARGUMENT, "%s: n_wait is %u but wait is %sNULL", what, n_wait,
+            wait ? "not " : "");
     TRY_CL(clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL), what);
     REQUIRE(context == ctx->cl, CLPEFT_INVALID_ARGUMENT, "%s: queue is of another context", what);
     TRY_CL(clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL), what);
@@ -42,10 +43,12 @@ clpeft_status clp_check(const clp_stream *s, const char *name, clpeft_view view,
 
     if (rows == 0 || cols == 0) return CLPEFT_OK;
     TRY(check_buffer(s, name, view.buf, &size));
-    REQUIRE(view.ld >= cols, CLPEFT_INVALID_VIEW, "%s: %s has leading dimension %zu, less than its %zu columns", s->what, name,
-            view.ld, cols);
-    REQUIRE(!clp_mul(rows - 1, view.ld, &end) && !clp_sum(end, cols, &end) && !clp_sum(end, view.off, &end) && end <= size / 4,
-            CLPEFT_INVALID_VIEW, "%s: %s [%zu,%zu] at offset %zu with leading dimension %zu does not fit its buffer of %zu elements",
+    REQUIRE(view.ld >= cols, CLPEFT_INVALID_VIEW, "%s: %s has leading dimension %zu, less than its %zu columns",
+            s->what, name, view.ld, cols);
+    REQUIRE(!clp_mul(rows - 1, view.ld, &end) && !clp_sum(end, cols, &end) && !clp_sum(end, view.off, &end) &&
+                end <= size / 4,
+            CLPEFT_INVALID_VIEW,
+            "%s: %s [%zu,%zu] at offset %zu with leading dimension %zu does not fit its buffer of %zu elements",
             s->what, name, rows, cols, view.off, view.ld, size / 4);
 out:
     return status;
@@ -76,8 +79,10 @@ static clpeft_status set_argument(cl_kernel kernel, const clp_arg *arg, cl_uint 
 static clpeft_status put_in_order(clp_stream *s)
 {
     clpeft_status status = CLPEFT_OK;
-    if (!s->ordered) TRY_CL(clEnqueueBarrierWithWaitList(s->queue, s->n_wait, s->wait, NULL), s->what);
-    else return CLPEFT_OK;
+    if (!s->ordered)
+        TRY_CL(clEnqueueBarrierWithWaitList(s->queue, s->n_wait, s->wait, NULL), s->what);
+    else
+        return CLPEFT_OK;
     s->n_wait = 0, s->wait = NULL;
 out:
     return status;
@@ -97,7 +102,8 @@ clpeft_status clp_run(clp_stream *s, const char *file, const char *name, const c
     TRY(put_in_order(s));
     TRY(clp_kernel(s->ctx, file, name, options, &kernel));
     for (size_t i = 0; i < n_args; i++) TRY_CL(set_argument(kernel, &args[i], &at), name);
-    TRY_CL(clEnqueueNDRangeKernel(s->queue, kernel, dims, NULL, global, local, s->n_wait, s->wait, s->ctx->profile ? &event : NULL),
+    TRY_CL(clEnqueueNDRangeKernel(s->queue, kernel, dims, NULL, global, local, s->n_wait, s->wait,
+                                  s->ctx->profile ? &event : NULL),
            name);
     if (event) clp_profile_add(s->ctx, file, name, event, s->flops, s->bytes);
     s->n_wait = 0, s->wait = NULL;
@@ -160,7 +166,8 @@ out:
     return status;
 }
 
-clpeft_status clp_write(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, size_t off, size_t bytes, const void *host)
+clpeft_status clp_write(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, size_t off, size_t bytes,
+                        const void *host)
 {
     clpeft_status status = CLPEFT_OK;
     cl_command_queue own = NULL;
@@ -182,9 +189,11 @@ clpeft_status clp_buffer(clpeft_context *ctx, size_t bytes, const void *host, cl
     cl_int code = CL_SUCCESS;
 
     REQUIRE(bytes > 0 && bytes <= ctx->info.max_alloc_bytes, CLPEFT_INVALID_SIZE,
-            "a buffer of %zu bytes: the device allocates 1 to %llu", bytes, (unsigned long long)ctx->info.max_alloc_bytes);
+            "a buffer of %zu bytes: the device allocates 1 to %llu", bytes,
+            (unsigned long long)ctx->info.max_alloc_bytes);
     /* The host's bytes are only read: OpenCL's interface lacks the const. */
-    cl_mem made = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | (host ? CL_MEM_COPY_HOST_PTR : 0), bytes, (void *)(uintptr_t)host, &code);
+    cl_mem made = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | (host ? CL_MEM_COPY_HOST_PTR : 0), bytes,
+                                 (void *)(uintptr_t)host, &code);
     TRY_CL(code, "clCreateBuffer");
     *buf = made;
 out:

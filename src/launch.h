@@ -16,11 +16,11 @@
 typedef struct {
     clpeft_context *ctx;
     cl_command_queue queue;
-    const char *what;      /* the operation's name, for messages */
-    int ordered;           /* the queue runs in order */
-    cl_uint n_wait;        /* events that the first command waits for */
+    const char *what; /* the operation's name, for messages */
+    int ordered;      /* the queue runs in order */
+    cl_uint n_wait;   /* events that the first command waits for */
     const cl_event *wait;
-    double flops, bytes;   /* cost of the next kernel, for the profile; back to 0 after it */
+    double flops, bytes; /* cost of the next kernel, for the profile; back to 0 after it */
 } clp_stream;
 
 /* A kernel argument. A view becomes three: buffer (NULL without one: -D tells the kernel not to touch it), ulong offset,
@@ -30,10 +30,22 @@ typedef struct {
     size_t size;
     const void *value;
 } clp_arg;
-#define VALUE(x)   { CLP_VALUE, sizeof(x), &(x) }   /* cl_int, cl_float, ... */
-#define SIZE(x)    { CLP_SIZE, sizeof(size_t), &(x) } /* size_t, handed over as ulong */
-#define VIEW(x)    { CLP_VIEW, sizeof(x), &(x) }
-#define BUFFER(x)  { CLP_BUFFER, sizeof(cl_mem), &(x) }
+#define VALUE(x)                   \
+    {                              \
+        CLP_VALUE, sizeof(x), &(x) \
+    } /* cl_int, cl_float, ... */
+#define SIZE(x)                        \
+    {                                  \
+        CLP_SIZE, sizeof(size_t), &(x) \
+    } /* size_t, handed over as ulong */
+#define VIEW(x)                   \
+    {                             \
+        CLP_VIEW, sizeof(x), &(x) \
+    }
+#define BUFFER(x)                        \
+    {                                    \
+        CLP_BUFFER, sizeof(cl_mem), &(x) \
+    }
 #define ARGS(args) LENGTH(args), args
 
 /* Start: checks ctx and queue (of this context's cl_context) and the wait list. */
@@ -58,7 +70,8 @@ clpeft_status clp_fill_zero(clp_stream *s, cl_mem buf, size_t off, size_t n);
 
 /* Copy between a buffer and host memory, waiting for it. queue NULL: a queue of its own for this call. bytes. */
 clpeft_status clp_read(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, size_t off, size_t bytes, void *host);
-clpeft_status clp_write(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, size_t off, size_t bytes, const void *host);
+clpeft_status clp_write(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, size_t off, size_t bytes,
+                        const void *host);
 
 /* A new buffer of this context's. bytes > 0; host may be NULL, else its first contents. */
 clpeft_status clp_buffer(clpeft_context *ctx, size_t bytes, const void *host, cl_mem *buf);

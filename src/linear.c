@@ -20,8 +20,8 @@ size_t clpeft_linear_tape(const clpeft_linear *l, const clpeft_adapter *adapter,
 }
 
 /* What forward and backward check and prepare alike. */
-static clpeft_status prepare(clp_stream *s, const clpeft_linear *l, const clpeft_adapter *adapter, clpeft_view tape, clpeft_workspace *ws,
-                             clp_layer_call *c)
+static clpeft_status prepare(clp_stream *s, const clpeft_linear *l, const clpeft_adapter *adapter, clpeft_view tape,
+                             clpeft_workspace *ws, clp_layer_call *c)
 {
     const clp_lowrank_set *set = (const void *)adapter;
     clpeft_status status = CLPEFT_OK;
@@ -44,8 +44,9 @@ out:
     return status;
 }
 
-clpeft_status clpeft_linear_forward(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T, clpeft_activation f, clpeft_view x,
-                                    clpeft_view residual, clpeft_view y, clpeft_view tape, clpeft_workspace *ws, CLPEFT_QUEUE)
+clpeft_status clpeft_linear_forward(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T,
+                                    clpeft_activation f, clpeft_view x, clpeft_view residual, clpeft_view y,
+                                    clpeft_view tape, clpeft_workspace *ws, CLPEFT_QUEUE)
 {
     clp_layer_call c = { .T = T, .f = f, .x = x, .y = y, .residual = residual };
     clpeft_status status = CLPEFT_OK;
@@ -64,8 +65,9 @@ out:
     return status;
 }
 
-clpeft_status clpeft_linear_backward(const clpeft_linear *l, clpeft_adapter *adapter, size_t T, clpeft_activation f, clpeft_view x,
-                                     clpeft_view tape, clpeft_view dy, float accumulate, clpeft_view dx, clpeft_workspace *ws, CLPEFT_QUEUE)
+clpeft_status clpeft_linear_backward(const clpeft_linear *l, clpeft_adapter *adapter, size_t T, clpeft_activation f,
+                                     clpeft_view x, clpeft_view tape, clpeft_view dy, float accumulate, clpeft_view dx,
+                                     clpeft_workspace *ws, CLPEFT_QUEUE)
 {
     clp_layer_call c = { .T = T, .f = f, .x = x, .y = dy, .dx = dx, .accumulate = accumulate };
     clpeft_status status = CLPEFT_OK;
@@ -111,7 +113,8 @@ clpeft_status clp_dropped_gradient(clp_stream *s, const clp_layer_call *c, clpef
 
     TRY(clp_order(s));
     TRY(clpeft_dropout(s->ctx, c->T, K, c->dropout, c->dropout_seed, 0, t, t, s->queue, 0, NULL, NULL));
-    if (c->f != CLPEFT_IDENTITY) TRY(clpeft_activate_backward(s->ctx, c->f, c->T, K, c->x, t, t, s->queue, 0, NULL, NULL));
+    if (c->f != CLPEFT_IDENTITY)
+        TRY(clpeft_activate_backward(s->ctx, c->f, c->T, K, c->x, t, t, s->queue, 0, NULL, NULL));
     TRY(clpeft_add(s->ctx, c->T, K, 1, c->dx, 1, t, c->dx, s->queue, 0, NULL, NULL));
 out:
     return status;
@@ -119,8 +122,8 @@ out:
 
 /* ---- the bare weight ------------------------------------------------------------------------------------------------ */
 
-clpeft_status clp_linear_product(clp_stream *s, const clpeft_linear *l, int transposed, size_t M, clpeft_view x, clpeft_view out,
-                                 clpeft_workspace *ws)
+clpeft_status clp_linear_product(clp_stream *s, const clpeft_linear *l, int transposed, size_t M, clpeft_view x,
+                                 clpeft_view out, clpeft_workspace *ws)
 {
     const size_t K = transposed ? l->N : l->K, N = transposed ? l->K : l->N, NR = clp_panel_columns(l->ctx);
     clpeft_status status = CLPEFT_OK;
@@ -134,8 +137,16 @@ clpeft_status clp_linear_product(clp_stream *s, const clpeft_linear *l, int tran
         const clp_gemm_call call = { 0, !transposed, M, N, K, 1, 0, x, { w.buf, w.off, l->K }, out };
         TRY(clp_gemm_run(s, &call, NULL, 0));
     } else {
-        clp_product p = { .M = M, .N = N, .K = K, .w = w.buf, .w_off = w.off, .w_panel = K * NR, .w_row = NR, .w_type = w.type,
-                          .alpha = 1, .c = out };
+        clp_product p = { .M = M,
+                          .N = N,
+                          .K = K,
+                          .w = w.buf,
+                          .w_off = w.off,
+                          .w_panel = K * NR,
+                          .w_row = NR,
+                          .w_type = w.type,
+                          .alpha = 1,
+                          .c = out };
         TRY(clp_prepare(s, M, K, x, CLPEFT_IDENTITY, (clpeft_view){ 0 }, ws->buf, prepared, &p.a));
         TRY(clp_product_run(s, &p));
     }

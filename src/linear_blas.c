@@ -22,8 +22,8 @@ size_t clp_blas_scratch(const clpeft_linear *l, const clp_lowrank *low, float dr
 }
 
 /* c = a op(b) + beta c; nothing packed, so no scratch. */
-static clpeft_status multiply(clp_stream *s, int transpose_a, int transpose_b, size_t M, size_t N, size_t K, clpeft_view a,
-                              clpeft_view b, float beta, clpeft_view c)
+static clpeft_status multiply(clp_stream *s, int transpose_a, int transpose_b, size_t M, size_t N, size_t K,
+                              clpeft_view a, clpeft_view b, float beta, clpeft_view c)
 {
     const clp_gemm_call call = { transpose_a, transpose_b, M, N, K, 1, beta, a, b, c };
     return clp_gemm_run(s, &call, NULL, 0);
@@ -46,9 +46,11 @@ clpeft_status clp_blas_forward(clp_stream *s, const clp_layer_call *c)
     const int gain = low && low->gain;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
-    clpeft_view x, y = c->y, z, g = gain ? low->g : y, bias = l->bias ? view(l->bias, 0, 1) : y, residual = c->residual.buf ? c->residual : y;
+    clpeft_view x, y = c->y, z, g = gain ? low->g : y, bias = l->bias ? view(l->bias, 0, 1) : y,
+                   residual = c->residual.buf ? c->residual : y;
     size_t at = c->scratch_off;
-    const size_t wide = clp_take(&at, clp_weight_scratch(l, 0)), fx = clp_take(&at, c->T * l->K), zz = clp_take(&at, c->T * l->N);
+    const size_t wide = clp_take(&at, clp_weight_scratch(l, 0)), fx = clp_take(&at, c->T * l->K),
+                 zz = clp_take(&at, c->T * l->N);
 
     TRY(activated(s, c, fx, &x));
     TRY(clp_weight_operand(s, l, 0, c->scratch, wide, &w));
@@ -83,7 +85,8 @@ clpeft_status clp_blas_backward(clp_stream *s, const clp_layer_call *c)
     clp_operand w;
     clpeft_view x, dz = c->y, d = { 0 };
     size_t at = c->scratch_off;
-    const size_t wide = clp_take(&at, clp_weight_scratch(l, 0)), fx = clp_take(&at, c->T * l->K), gdy = clp_take(&at, c->T * l->N);
+    const size_t wide = clp_take(&at, clp_weight_scratch(l, 0)), fx = clp_take(&at, c->T * l->K),
+                 gdy = clp_take(&at, c->T * l->N);
     const clpeft_view t = view(c->scratch, clp_take(&at, c->T * l->K), l->K);
 
     TRY(clp_order(s));
@@ -103,7 +106,8 @@ clpeft_status clp_blas_backward(clp_stream *s, const clp_layer_call *c)
         if (low && c->dropout == 0) TRY(multiply(s, 0, 0, c->T, l->K, low->R, d, low->a, 1, target));
         if (!direct) {
             TRY(clpeft_activate_backward(s->ctx, c->f, c->T, l->K, c->x, t, t, s->queue, 0, NULL, NULL));
-            TRY(clpeft_add(s->ctx, c->T, l->K, c->accumulate, c->accumulate == 0 ? t : c->dx, 1, t, c->dx, s->queue, 0, NULL, NULL));
+            TRY(clpeft_add(s->ctx, c->T, l->K, c->accumulate, c->accumulate == 0 ? t : c->dx, 1, t, c->dx, s->queue, 0,
+                           NULL, NULL));
         }
         if (low && c->dropout > 0) {
             TRY(multiply(s, 0, 0, c->T, l->K, low->R, d, low->a, 0, t));

@@ -25,8 +25,17 @@ size_t clp_panel_scratch(const clpeft_linear *l, const clp_lowrank *low, float d
 /* u [T,R] = x right, a few columns; those up to the leading dimension are 0 as those of `right` are. */
 static clpeft_status narrow_product(clp_stream *s, size_t T, size_t K, clpeft_view x, clpeft_view right, clpeft_view u)
 {
-    const clp_product p = { .M = T, .N = u.ld, .K = K, .a = x, .w = right.buf, .w_off = right.off, .w_panel = s->ctx->tuning.vector,
-                            .w_row = right.ld, .narrow = 1, .alpha = 1, .c = u };
+    const clp_product p = { .M = T,
+                            .N = u.ld,
+                            .K = K,
+                            .a = x,
+                            .w = right.buf,
+                            .w_off = right.off,
+                            .w_panel = s->ctx->tuning.vector,
+                            .w_row = right.ld,
+                            .narrow = 1,
+                            .alpha = 1,
+                            .c = u };
     return clp_product_run(s, &p);
 }
 
@@ -43,8 +52,18 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
 
     TRY(clp_prepare(s, c->T, l->K, c->x, c->f, none, c->scratch, prepared, &x));
     TRY(clp_weight_operand(s, l, 0, c->scratch, wide, &w));
-    clp_product p = { .M = c->T, .N = l->N, .K = l->K, .a = x, .w = w.buf, .w_off = w.off, .w_panel = l->K * NR, .w_row = NR,
-                      .w_type = w.type, .alpha = 1, .residual = c->residual, .c = c->y };
+    clp_product p = { .M = c->T,
+                      .N = l->N,
+                      .K = l->K,
+                      .a = x,
+                      .w = w.buf,
+                      .w_off = w.off,
+                      .w_panel = l->K * NR,
+                      .w_row = NR,
+                      .w_type = w.type,
+                      .alpha = 1,
+                      .residual = c->residual,
+                      .c = c->y };
     if (l->bias) p.bias = view(l->bias, 0, 1);
     if (c->low) {
         const size_t ld = clp_u_ld(c->low), size = clp_u_size(l, c->low, c->T);
@@ -57,7 +76,8 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
         TRY(narrow_product(s, c->T, l->K, low_x, c->low->at, u));
         p.R = c->low->R, p.u = u, p.e = c->low->bt, p.sites = c->low->table;
         if (c->low->gain) p.g = c->low->g;
-        if (c->low->gain && c->tape && c->low->z_columns > 0) p.z = view(c->tape, c->tape_off + size, c->low->z_columns);
+        if (c->low->gain && c->tape && c->low->z_columns > 0)
+            p.z = view(c->tape, c->tape_off + size, c->low->z_columns);
     }
     TRY(clp_product_run(s, &p));
 out:
@@ -65,16 +85,24 @@ out:
 }
 
 /* dA and dB of all sites, and dg: D [T,R] is (g dy) sB, dy as it came. */
-static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view d, clpeft_view x, clpeft_activation f)
+static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view d, clpeft_view x,
+                                    clpeft_activation f)
 {
     const clpeft_linear *l = c->linear;
     const clp_lowrank *low = c->low;
     const clpeft_view u = view(c->tape, c->tape_off, clp_u_ld(low)), none = { 0 };
     const int kept = low->gain && low->z_columns > 0;
     const clp_gram da = { .T = c->T, .N = l->K, .R = low->R, .p = d, .q = x, .c = low->da, .f = f };
-    const clp_gram db = { .T = c->T, .N = l->N, .R = low->R, .p = u, .q = c->y, .g = low->gain ? low->g : none, .c = low->dbt,
+    const clp_gram db = { .T = c->T,
+                          .N = l->N,
+                          .R = low->R,
+                          .p = u,
+                          .q = c->y,
+                          .g = low->gain ? low->g : none,
+                          .c = low->dbt,
                           .z = kept ? view(c->tape, c->tape_off + clp_u_size(l, low, c->T), low->z_columns) : none,
-                          .dg = kept ? low->dg : none, .sites = low->table };
+                          .dg = kept ? low->dg : none,
+                          .sites = low->table };
     clpeft_status status = CLPEFT_OK;
 
     TRY(clp_gram_run(s, &da));
@@ -88,8 +116,16 @@ static clpeft_status dropped_backward(clp_stream *s, const clp_layer_call *c, cl
 {
     const size_t K = c->linear->K, NR = clp_panel_columns(s->ctx);
     const clpeft_view t = view(c->scratch, clp_take(at, clp_prepare_size(c->T, K)), K);
-    const clp_product p = { .M = c->T, .N = K, .K = c->low->R, .a = d, .w = c->low->a.buf, .w_off = c->low->a.off, .w_panel = NR,
-                            .w_row = c->low->a.ld, .alpha = 1, .c = t };
+    const clp_product p = { .M = c->T,
+                            .N = K,
+                            .K = c->low->R,
+                            .a = d,
+                            .w = c->low->a.buf,
+                            .w_off = c->low->a.off,
+                            .w_panel = NR,
+                            .w_row = c->low->a.ld,
+                            .alpha = 1,
+                            .c = t };
     clpeft_status status = CLPEFT_OK;
 
     if (c->dx.buf) {
@@ -122,8 +158,19 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
     }
     if (c->dx.buf) {
         TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
-        clp_product p = { .M = c->T, .N = l->K, .K = l->N, .a = dz, .w = w.buf, .w_off = w.off, .w_panel = l->N * NR, .w_row = NR,
-                          .w_type = w.type, .alpha = 1, .beta = c->accumulate, .c = c->dx, .f = f };
+        clp_product p = { .M = c->T,
+                          .N = l->K,
+                          .K = l->N,
+                          .a = dz,
+                          .w = w.buf,
+                          .w_off = w.off,
+                          .w_panel = l->N * NR,
+                          .w_row = NR,
+                          .w_type = w.type,
+                          .alpha = 1,
+                          .beta = c->accumulate,
+                          .c = c->dx,
+                          .f = f };
         if (f != CLPEFT_IDENTITY) p.slope = c->x;
         if (low && c->dropout == 0) p.R = low->R, p.u = d, p.e = low->a;
         TRY(clp_product_run(s, &p));

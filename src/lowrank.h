@@ -21,17 +21,17 @@ typedef struct {
     size_t n_sites;
     const clp_lowrank_site *sites; /* by row */
     int gain;                      /* g is in use; without it no site of the layer has a magnitude */
-    clpeft_view a;   /* [R,K]  A;        ld = K rounded up to 64, plus 64 */
-    clpeft_view at;  /* [K,R]  A^T;      ld = R rounded up to 64 */
-    clpeft_view b;   /* [N,R]  s B;      ld = R rounded up to 64 */
-    clpeft_view bt;  /* [R,N]  s B^T;    ld = N rounded up to 64, plus 64 */
-    clpeft_view g;   /* [N]    gain, 1 outside of sites with a magnitude; ld 1 */
-    clpeft_view da;  /* [R,K]  += (dZ s B)^T X;      backward adds */
-    clpeft_view dbt; /* [R,N]  += U^T dZ, without s; only the sites' own blocks mean something; backward adds */
-    clpeft_view dg;  /* [N]    += sum_t dy Z in rows of sites with a magnitude; ld 1 */
-    cl_mem table;      /* int4 per column panel of the layer, by clp_lowrank_table: first and last + 1 of the columns it
+    clpeft_view a;                 /* [R,K]  A;        ld = K rounded up to 64, plus 64 */
+    clpeft_view at;                /* [K,R]  A^T;      ld = R rounded up to 64 */
+    clpeft_view b;                 /* [N,R]  s B;      ld = R rounded up to 64 */
+    clpeft_view bt;                /* [R,N]  s B^T;    ld = N rounded up to 64, plus 64 */
+    clpeft_view g;                 /* [N]    gain, 1 outside of sites with a magnitude; ld 1 */
+    clpeft_view da;                /* [R,K]  += (dZ s B)^T X;      backward adds */
+    clpeft_view dbt;  /* [R,N]  += U^T dZ, without s; only the sites' own blocks mean something; backward adds */
+    clpeft_view dg;   /* [N]    += sum_t dy Z in rows of sites with a magnitude; ld 1 */
+    cl_mem table;     /* int4 per column panel of the layer, by clp_lowrank_table: first and last + 1 of the columns it
                           needs, its first column in Z or -1, unused */
-    size_t z_columns;  /* columns of Z that a forward keeps: the panels that hold a row with a magnitude */
+    size_t z_columns; /* columns of Z that a forward keeps: the panels that hold a row with a magnitude */
 } clp_lowrank;
 
 /* Make table and z_columns of an entry whose linear, R, sites and gain are set; the caller releases table. */

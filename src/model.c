@@ -154,8 +154,8 @@ static clpeft_status check_images(const clpeft_model *model, const clpeft_batch 
     clpeft_status status = CLPEFT_OK;
 
     REQUIRE(batch && batch->pixels, CLPEFT_INVALID_ARGUMENT, "batch or its pixels is NULL: the model reads images");
-    REQUIRE(batch->S > 0 && batch->S <= INT32_MAX / model->info.positions, CLPEFT_INVALID_SIZE,
-            "a batch of %zu images", batch->S);
+    REQUIRE(batch->S > 0 && batch->S <= INT32_MAX / model->info.positions, CLPEFT_INVALID_SIZE, "a batch of %zu images",
+            batch->S);
 out:
     return status;
 }

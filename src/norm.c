@@ -49,10 +49,12 @@ static void fill(const clp_norm_job *j, cl_ulong *field)
 static void add_to_groups(clp_norm_plan *plan, const clp_norm_job *j, size_t index, size_t *scratch)
 {
     group *last = plan->n_groups ? &plan->groups[plan->n_groups - 1] : NULL;
-    const size_t rows = j->rows + (plan->ctx->tuning.panel ? j->row % clp_panel_columns(plan->ctx) : 0), need = clp_weight_scratch(j->linear, 0);
+    const size_t rows = j->rows + (plan->ctx->tuning.panel ? j->row % clp_panel_columns(plan->ctx) : 0),
+                 need = clp_weight_scratch(j->linear, 0);
 
     if (need > *scratch) *scratch = need;
-    if (!last || last->widened || widened(j->linear) || last->linear->storage != j->linear->storage || last->linear->dtype != j->linear->dtype) {
+    if (!last || last->widened || widened(j->linear) || last->linear->storage != j->linear->storage ||
+        last->linear->dtype != j->linear->dtype) {
         plan->groups[plan->n_groups++] = (group){ j->linear, widened(j->linear), index, 1, rows };
         return;
     }
@@ -103,7 +105,8 @@ static clpeft_status run_group(clp_norm_plan *plan, clp_stream *s, const group *
 {
     const size_t columns = clp_panel_columns(plan->ctx), WG = plan->ctx->tuning.group;
     const int panels = (int)plan->ctx->tuning.panel;
-    const size_t global[2] = { panels ? (g->rows + columns - 1) / columns : g->rows * WG, g->n }, local[2] = { panels ? 1 : WG, 1 };
+    const size_t global[2] = { panels ? (g->rows + columns - 1) / columns : g->rows * WG, g->n },
+                 local[2] = { panels ? 1 : WG, 1 };
     const cl_mem factors = plan->factors ? plan->factors : c;
     clpeft_status status = CLPEFT_OK;
     const size_t first = g->first * NORM_FIELDS;
@@ -111,8 +114,12 @@ static clpeft_status run_group(clp_norm_plan *plan, clp_stream *s, const group *
     char options[64];
 
     if (g->widened) TRY(clp_weight_operand(s, g->linear, 0, plan->scratch, 0, &w));
-    const clp_arg args[] = { BUFFER(plan->table), SIZE(first), BUFFER(w.buf), BUFFER(factors), BUFFER(factors), BUFFER(c) };
-    snprintf(options, sizeof options, "-D PANELS=%d -D WT=%d", panels, w.type == CLPEFT_F16 ? 1 : w.type == CLPEFT_BF16 ? 2 : 0);
+    const clp_arg args[] = { BUFFER(plan->table), SIZE(first),     BUFFER(w.buf),
+                             BUFFER(factors),     BUFFER(factors), BUFFER(c) };
+    snprintf(options, sizeof options, "-D PANELS=%d -D WT=%d", panels,
+             w.type == CLPEFT_F16    ? 1
+             : w.type == CLPEFT_BF16 ? 2
+                                     : 0);
     s->bytes = (double)g->rows * (double)g->n * (double)clp_weight_row_bytes(g->linear);
     TRY(clp_run(s, "norm", "row_norms", options, ARGS(args), 2, global, local));
 out:

@@ -13,8 +13,8 @@ static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
     return view.buf ? view : (clpeft_view){ dummy, 0, 0 };
 }
 
-clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem scratch,
-                          size_t off, clpeft_view *out)
+clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g,
+                          cl_mem scratch, size_t off, clpeft_view *out)
 {
     const size_t one = 1;
     const cl_int function = (cl_int)f, with_g = g.buf != NULL;
@@ -41,8 +41,8 @@ clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, 
     return clp_run(s, "pack", "pack_columns", element(bytes), ARGS(args), 1, &global, &one);
 }
 
-clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes, clpeft_view w,
-                                          cl_mem panel, size_t off)
+clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes,
+                                          clpeft_view w, cl_mem panel, size_t off)
 {
     const size_t NR = clp_panel_columns(s->ctx), global = (first + rows + NR - 1) / NR - first / NR, one = 1;
     const clp_arg args[] = { SIZE(first), SIZE(rows), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
@@ -71,28 +71,35 @@ static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t co
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
 {
     const clp_tuning *t = &s->ctx->tuning;
-    const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector, row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
+    const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector,
+                 row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
     const size_t column_panels = (p->N + columns - 1) / columns, block = block_rows(s->ctx, row_groups, column_panels);
     const size_t global[2] = { column_panels, (row_groups + block - 1) / block }, one[2] = { 1, 1 };
     const size_t a_row = p->transposed ? 1 : p->a.ld, a_step = p->transposed ? p->a.ld : 1;
     const cl_mem some = p->c.buf;
     const cl_mem sites = p->sites ? p->sites : some;
-    const clpeft_view u = or_dummy(p->u, some), e = or_dummy(p->e, some), z = or_dummy(p->z, some), g = or_dummy(p->g, some),
-                      bias = or_dummy(p->bias, some), slope = or_dummy(p->slope, some), residual = or_dummy(p->residual, some);
+    const clpeft_view u = or_dummy(p->u, some), e = or_dummy(p->e, some), z = or_dummy(p->z, some),
+                      g = or_dummy(p->g, some), bias = or_dummy(p->bias, some), slope = or_dummy(p->slope, some),
+                      residual = or_dummy(p->residual, some);
     const cl_float alpha = p->alpha, beta = p->beta;
     const cl_int f = (cl_int)p->f;
-    const cl_int flags = (p->z.buf ? KEEP : 0) | (p->g.buf ? GAIN : 0) | (p->bias.buf ? BIAS : 0) | (p->slope.buf ? SLOPE : 0) |
-                         (p->residual.buf ? RESIDUAL : 0) | (p->beta != 0 ? BETA : 0) | (p->sites ? SITES : 0);
+    const cl_int flags = (p->z.buf ? KEEP : 0) | (p->g.buf ? GAIN : 0) | (p->bias.buf ? BIAS : 0) |
+                         (p->slope.buf ? SLOPE : 0) | (p->residual.buf ? RESIDUAL : 0) | (p->beta != 0 ? BETA : 0) |
+                         (p->sites ? SITES : 0);
     const clp_arg args[] = {
-        SIZE(p->M), SIZE(p->N), SIZE(p->K), SIZE(p->R), SIZE(block), BUFFER(p->a.buf), SIZE(p->a.off), SIZE(a_row),
-        SIZE(a_step), BUFFER(p->w),
-        SIZE(p->w_off), SIZE(p->w_panel), SIZE(p->w_row), VIEW(u), VIEW(e), BUFFER(sites), VALUE(alpha), VALUE(beta), VALUE(flags),
-        VALUE(f), VIEW(z), VIEW(g), BUFFER(bias.buf), SIZE(bias.off), VIEW(slope), VIEW(residual), VIEW(p->c),
+        SIZE(p->M),     SIZE(p->N),     SIZE(p->K),   SIZE(p->R),    SIZE(block),      BUFFER(p->a.buf),
+        SIZE(p->a.off), SIZE(a_row),    SIZE(a_step), BUFFER(p->w),  SIZE(p->w_off),   SIZE(p->w_panel),
+        SIZE(p->w_row), VIEW(u),        VIEW(e),      BUFFER(sites), VALUE(alpha),     VALUE(beta),
+        VALUE(flags),   VALUE(f),       VIEW(z),      VIEW(g),       BUFFER(bias.buf), SIZE(bias.off),
+        VIEW(slope),    VIEW(residual), VIEW(p->c),
     };
     char options[96];
 
     snprintf(options, sizeof options, "-D WT=%d -D NV=%d -D DEPTH=%u -D BLOCK=%u",
-             p->w_type == CLPEFT_F16 ? 1 : p->w_type == CLPEFT_BF16 ? 2 : 0, p->narrow ? 1 : 2, t->depth, t->block);
+             p->w_type == CLPEFT_F16    ? 1
+             : p->w_type == CLPEFT_BF16 ? 2
+                                        : 0,
+             p->narrow ? 1 : 2, t->depth, t->block);
     s->flops = 2.0 * (double)p->M * (double)p->N * (double)(p->K + p->R);
     s->bytes = 4.0 * ((double)p->M * (double)p->K + (double)p->K * (double)p->N + (double)p->M * (double)p->N);
     return clp_run(s, "product", "product", options, ARGS(args), 2, global, one);
@@ -100,14 +107,16 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
 
 clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p)
 {
-    const size_t NR = clp_panel_columns(s->ctx), global[2] = { (p->N + NR - 1) / NR, (p->R + 7) / 8 }, one[2] = { 1, 1 };
+    const size_t NR = clp_panel_columns(s->ctx), global[2] = { (p->N + NR - 1) / NR, (p->R + 7) / 8 },
+                 one[2] = { 1, 1 };
     const cl_mem some = p->c.buf;
     const cl_mem sites = p->sites ? p->sites : some;
     const clpeft_view g = or_dummy(p->g, some), z = or_dummy(p->z, some), dg = or_dummy(p->dg, some);
     const cl_int f = (cl_int)p->f;
-    const cl_int flags = (p->g.buf ? GRAM_GAIN : 0) | (p->sites ? GRAM_SITES : 0) | (p->z.buf && p->dg.buf ? GRAM_DG : 0);
-    const clp_arg args[] = { SIZE(p->T), SIZE(p->N), SIZE(p->R), VIEW(p->p), VIEW(p->q), VALUE(flags), VALUE(f),
-                             BUFFER(sites), VIEW(g), VIEW(z), VIEW(dg), VIEW(p->c) };
+    const cl_int flags =
+        (p->g.buf ? GRAM_GAIN : 0) | (p->sites ? GRAM_SITES : 0) | (p->z.buf && p->dg.buf ? GRAM_DG : 0);
+    const clp_arg args[] = { SIZE(p->T), SIZE(p->N),    SIZE(p->R), VIEW(p->p), VIEW(p->q), VALUE(flags),
+                             VALUE(f),   BUFFER(sites), VIEW(g),    VIEW(z),    VIEW(dg),   VIEW(p->c) };
     s->flops = 2.0 * (double)p->T * (double)p->N * (double)p->R;
     s->bytes = 4.0 * (double)p->T * (double)(p->N + p->R);
     return clp_run(s, "gram", "gram", "", ARGS(args), 2, global, one);

@@ -25,14 +25,15 @@ static inline size_t clp_prepare_size(size_t M, size_t K)
 
 /* The left operand f(x) g (g.buf NULL: 1), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. Rows a multiple of
  * 4 KB apart are copied too: they would share one set of the first-level cache. */
-clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g, cl_mem scratch,
-                          size_t off, clpeft_view *out);
+clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g,
+                          cl_mem scratch, size_t off, clpeft_view *out);
 
 /* Pack a right operand of elements of `bytes` (4 or 2), w [K,N]; offsets in elements. */
-clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel, size_t off);
+clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel,
+                               size_t off);
 /* Rows [first, first + rows) of w [N,K] (w holds these rows) as columns of the right operand of x w^T. */
-clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes, clpeft_view w,
-                                          cl_mem panel, size_t off);
+clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes,
+                                          clpeft_view w, cl_mem panel, size_t off);
 /* The same rows as steps of the right operand of x w. */
 clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N, size_t K, size_t bytes, clpeft_view w,
                              cl_mem panel, size_t off);
@@ -40,7 +41,7 @@ clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N,
 /* C [M,N] = epilogue(alpha (A W + U E)); cl/product.cl says in which order. A view without buffer is left out. */
 typedef struct {
     size_t M, N, K;
-    clpeft_view a;                /* [M,K], or with transposed [K,M] */
+    clpeft_view a; /* [M,K], or with transposed [K,M] */
     int transposed;
     cl_mem w;
     size_t w_off, w_panel, w_row; /* elements between column panels and between steps */
@@ -51,7 +52,7 @@ typedef struct {
     cl_mem sites;                 /* table of clp_sites_table, or NULL */
     float alpha, beta;            /* beta 0: C is not read */
     clpeft_view z, g, bias, slope, residual, c;
-    clpeft_activation f;          /* of slope: v *= f'(slope) */
+    clpeft_activation f; /* of slope: v *= f'(slope) */
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 

@@ -14,10 +14,10 @@ typedef struct {
     clpeft_view x, y, residual; /* forward; in the backward y is dy */
     clpeft_view dx;             /* backward; buf NULL: not asked for */
     float accumulate;
-    float dropout;              /* of the low-rank path, 0: none */
-    uint64_t dropout_seed;      /* of this layer and step */
-    cl_mem tape;                /* NULL: U and Z are scratch */
-    size_t tape_off;            /* elements */
+    float dropout;         /* of the low-rank path, 0: none */
+    uint64_t dropout_seed; /* of this layer and step */
+    cl_mem tape;           /* NULL: U and Z are scratch */
+    size_t tape_off;       /* elements */
     cl_mem scratch;
     size_t scratch_off, scratch_size; /* elements */
 } clp_layer_call;

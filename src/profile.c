@@ -35,15 +35,19 @@ static void collect(struct clp_profile *p)
     for (size_t i = 0; i < p->n_pending; i++) {
         cl_ulong start = 0, end = 0;
         clWaitForEvents(1, &p->queue[i].event);
-        if (clGetEventProfilingInfo(p->queue[i].event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) == CL_SUCCESS &&
-            clGetEventProfilingInfo(p->queue[i].event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS && end > start)
+        if (clGetEventProfilingInfo(p->queue[i].event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) ==
+                CL_SUCCESS &&
+            clGetEventProfilingInfo(p->queue[i].event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) ==
+                CL_SUCCESS &&
+            end > start)
             p->rows[p->queue[i].row].seconds += 1e-9 * (double)(end - start);
         clReleaseEvent(p->queue[i].event);
     }
     p->n_pending = 0;
 }
 
-void clp_profile_add(clpeft_context *ctx, const char *file, const char *name, cl_event event, double flops, double bytes)
+void clp_profile_add(clpeft_context *ctx, const char *file, const char *name, cl_event event, double flops,
+                     double bytes)
 {
     struct clp_profile *p = ctx->profile;
     size_t i = 0;
@@ -80,8 +84,9 @@ void clp_profile_destroy(clpeft_context *ctx)
         if (r->seconds > 0 && r->flops / r->seconds > peak_flops) peak_flops = r->flops / r->seconds;
         if (r->seconds > 0 && r->bytes / r->seconds > peak_bytes) peak_bytes = r->bytes / r->seconds;
     }
-    fprintf(stderr, "%s: %.3f s in kernels; fastest seen %.1f GFLOPS, %.1f GB/s\n%-28s %8s %10s %10s %6s %9s %8s\n", ctx->info.name,
-            total, 1e-9 * peak_flops, 1e-9 * peak_bytes, "kernel", "calls", "total ms", "mean us", "share", "GFLOPS", "GB/s");
+    fprintf(stderr, "%s: %.3f s in kernels; fastest seen %.1f GFLOPS, %.1f GB/s\n%-28s %8s %10s %10s %6s %9s %8s\n",
+            ctx->info.name, total, 1e-9 * peak_flops, 1e-9 * peak_bytes, "kernel", "calls", "total ms", "mean us",
+            "share", "GFLOPS", "GB/s");
     for (const row *r = p->rows; r < p->rows + p->n_rows; r++) {
         char name[64];
         snprintf(name, sizeof name, "%s.%s", r->file, r->name);

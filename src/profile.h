@@ -10,6 +10,7 @@ clpeft_status clp_profile_create(clpeft_context *ctx);
 void clp_profile_destroy(clpeft_context *ctx);
 
 /* Take over the event of an enqueued kernel. file and name are constants. flops and bytes: its cost, 0 unknown. */
-void clp_profile_add(clpeft_context *ctx, const char *file, const char *name, cl_event event, double flops, double bytes);
+void clp_profile_add(clpeft_context *ctx, const char *file, const char *name, cl_event event, double flops,
+                     double bytes);
 
 #endif

@@ -22,7 +22,8 @@ struct clp_kernel_entry {
 
 /* ---- disk cache ------------------------------------------------------------------------------------------------- */
 
-static void make_key(const clpeft_context *ctx, const struct clp_source *source, const char *options, char *key, size_t size)
+static void make_key(const clpeft_context *ctx, const struct clp_source *source, const char *options, char *key,
+                     size_t size)
 {
     const uint64_t common = clp_fnv(CLP_FNV_START, clp_sources[0].text, strlen(clp_sources[0].text));
     char device[700];
@@ -59,7 +60,8 @@ static void store_cached(clpeft_context *ctx, const char *key, cl_program progra
     unsigned char *bytes = NULL;
 
     clGetProgramInfo(program, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL);
-    if (devices != 1 || clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof n, &n, NULL) != CL_SUCCESS || n == 0) return;
+    if (devices != 1 || clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof n, &n, NULL) != CL_SUCCESS || n == 0)
+        return;
     bytes = malloc(n);
     if (bytes && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
         clp_cache_store(ctx, key, bytes, n);
@@ -78,12 +80,14 @@ static clpeft_status build_error(clpeft_context *ctx, cl_program program, const 
         clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
         log[size] = 0;
     }
-    clp_fail(code, "cl/%s.cl does not build on %s: %s: %.300s", source->name, ctx->info.name, clpeft_status_text(code), log ? log : "");
+    clp_fail(code, "cl/%s.cl does not build on %s: %s: %.300s", source->name, ctx->info.name, clpeft_status_text(code),
+             log ? log : "");
     free(log);
     return code;
 }
 
-static clpeft_status build(clpeft_context *ctx, const struct clp_source *source, const char *options, cl_program *result)
+static clpeft_status build(clpeft_context *ctx, const struct clp_source *source, const char *options,
+                           cl_program *result)
 {
     const char *text[2] = { clp_sources[0].text, source->text };
     clpeft_status status = CLPEFT_OK;
@@ -139,7 +143,8 @@ out:
     return status;
 }
 
-clpeft_status clp_kernel(clpeft_context *ctx, const char *file, const char *name, const char *options, cl_kernel *kernel)
+clpeft_status clp_kernel(clpeft_context *ctx, const char *file, const char *name, const char *options,
+                         cl_kernel *kernel)
 {
     clpeft_status status = CLPEFT_OK;
     char key[512];
@@ -152,7 +157,8 @@ clpeft_status clp_kernel(clpeft_context *ctx, const char *file, const char *name
     const size_t size = entry.size = (size_t)length + 1;
     entry.hash = clp_fnv(CLP_FNV_START, key, size);
     for (size_t i = 0; i < ctx->n_kernels; i++)
-        if (ctx->kernels[i].hash == entry.hash && ctx->kernels[i].size == size && !memcmp(ctx->kernels[i].key, key, size)) {
+        if (ctx->kernels[i].hash == entry.hash && ctx->kernels[i].size == size &&
+            !memcmp(ctx->kernels[i].key, key, size)) {
             *kernel = ctx->kernels[i].kernel;
             return CLPEFT_OK;
         }

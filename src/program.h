@@ -6,7 +6,8 @@
 
 /* A kernel of cl/<file>.cl built with options (besides the context's own -D VW, MR, WG), made once and kept. The caller holds
  * ctx->lock until it has enqueued the kernel: its arguments are shared. Borrowed. */
-clpeft_status clp_kernel(clpeft_context *ctx, const char *file, const char *name, const char *options, cl_kernel *kernel);
+clpeft_status clp_kernel(clpeft_context *ctx, const char *file, const char *name, const char *options,
+                         cl_kernel *kernel);
 
 void clp_programs_release(clpeft_context *ctx);
 

@@ -33,14 +33,17 @@ const char *clpeft_error_message(void)
     return message;
 }
 
-#define STRING_(x)  #x
-#define STRING(x)   STRING_(x)
+#define STRING_(x) #x
+#define STRING(x)  STRING_(x)
 const char *clpeft_version(void)
 {
     return STRING(CLPEFT_VERSION_MAJOR) "." STRING(CLPEFT_VERSION_MINOR) "." STRING(CLPEFT_VERSION_PATCH);
 }
 
-#define NAME(code) { code, #code }
+#define NAME(code)  \
+    {               \
+        code, #code \
+    }
 static const struct {
     clpeft_status code;
     const char *name;

@@ -101,8 +101,8 @@ out:
     return status;
 }
 
-static clpeft_status pool_backward(const char *what, cl_int part, clpeft_context *ctx, size_t T, size_t D,
-                                   size_t S, clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
+static clpeft_status pool_backward(const char *what, cl_int part, clpeft_context *ctx, size_t T, size_t D, size_t S,
+                                   clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
@@ -141,7 +141,8 @@ clpeft_status clpeft_pool_first(clpeft_context *ctx, size_t T, size_t D, size_t 
 clpeft_status clpeft_pool_first_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
                                          clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
-    return pool_backward("clpeft_pool_first_backward", FIRST, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+    return pool_backward("clpeft_pool_first_backward", FIRST, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait,
+                         event);
 }
 
 clpeft_status clpeft_pool_rest(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start, clpeft_view x,
@@ -153,7 +154,8 @@ clpeft_status clpeft_pool_rest(clpeft_context *ctx, size_t T, size_t D, size_t S
 clpeft_status clpeft_pool_rest_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
                                         clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
-    return pool_backward("clpeft_pool_rest_backward", REST, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+    return pool_backward("clpeft_pool_rest_backward", REST, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait,
+                         event);
 }
 
 clpeft_status clpeft_pool_both(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start, clpeft_view x,
@@ -165,7 +167,8 @@ clpeft_status clpeft_pool_both(clpeft_context *ctx, size_t T, size_t D, size_t S
 clpeft_status clpeft_pool_both_backward(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
                                         clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE)
 {
-    return pool_backward("clpeft_pool_both_backward", BOTH, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait, event);
+    return pool_backward("clpeft_pool_both_backward", BOTH, ctx, T, D, S, row_start, dy, dx, queue, n_wait, wait,
+                         event);
 }
 
 /* ---- rotary positions -------------------------------------------------------------------------------------------- */

@@ -14,9 +14,9 @@ struct clpeft_trainer {
     clpeft_params *params;
     clpeft_adapter *adapter;
     clpeft_workspace *ws; /* of the adapter's backward; NULL if it needs none */
-    clp_head head;       /* of a classifier */
-    clp_lm_head lm_head; /* of a language model */
-    uint64_t step; /* steps taken, skipped ones too */
+    clp_head head;        /* of a classifier */
+    clp_lm_head lm_head;  /* of a language model */
+    uint64_t step;        /* steps taken, skipped ones too */
     enum { CLP_IDLE, CLP_OPEN, CLP_COLLECTED } phase;
     int32_t *rows;  /* [max_sequences + 1]: row_start of a part of a batch */
     size_t counted; /* rows with a label since clpeft_train_begin */

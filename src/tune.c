@@ -44,8 +44,8 @@ static int possible(const clp_tuning *t)
 {
     const int group = t->group >= 1 && t->group <= 1024 && (t->group & (t->group - 1)) == 0;
     const int lanes = t->panel ? t->vector == 4 || t->vector == 8 || t->vector == 16 : t->vector == 1;
-    return group && lanes && t->tile_rows >= 2 && t->tile_rows <= 16 && t->tile_rows % 2 == 0 && t->depth >= 64 && t->depth <= 65536 &&
-           t->depth % 64 == 0 && t->block >= 1 && t->block <= 64 && t->panel <= 1;
+    return group && lanes && t->tile_rows >= 2 && t->tile_rows <= 16 && t->tile_rows % 2 == 0 && t->depth >= 64 &&
+           t->depth <= 65536 && t->depth % 64 == 0 && t->block >= 1 && t->block <= 64 && t->panel <= 1;
 }
 
 void clp_tune_choose(clpeft_context *ctx)

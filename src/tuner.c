@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const size_t shapes[CLPEFT_TUNE_SHAPES][3] = { { 1024, 384, 384 }, { 1024, 1536, 384 }, { 1024, 384, 1536 }, { 2048, 2048, 2048 } };
+static const size_t shapes[CLPEFT_TUNE_SHAPES][3] = {
+    { 1024, 384, 384 }, { 1024, 1536, 384 }, { 1024, 384, 1536 }, { 2048, 2048, 2048 }
+};
 
 typedef struct {
     clpeft_context *ctx;
@@ -48,7 +50,8 @@ static void bench_close(bench *b)
 
 static clpeft_status bench_open(bench *b, const tuner *t, const clp_tuning *tuning, const size_t *shape)
 {
-    const clpeft_context_options options = { .context = t->ctx->cl, .device = t->ctx->device,
+    const clpeft_context_options options = { .context = t->ctx->cl,
+                                             .device = t->ctx->device,
                                              .cache_dir = t->ctx->cache_dir ? t->ctx->cache_dir : "" };
     const clpeft_linear_options layer = { .N = shape[1], .K = shape[2], .dtype = CLPEFT_F32, .forward_only = 1 };
     const cl_float value = 0.5f;
@@ -115,7 +118,8 @@ static void try_candidate(tuner *t, const clp_tuning *candidate, size_t first, s
     if (t->report) t->report(t->user, &(clpeft_tune_step){ what, t->done, t->total, score, best });
 }
 
-static const unsigned tiles[][2] = { { 4, 6 }, { 4, 8 }, { 8, 4 }, { 8, 6 }, { 8, 12 }, { 16, 6 }, { 16, 8 }, { 16, 12 }, { 16, 14 } };
+static const unsigned tiles[][2] = { { 4, 6 },  { 4, 8 },  { 8, 4 },   { 8, 6 },  { 8, 12 },
+                                     { 16, 6 }, { 16, 8 }, { 16, 12 }, { 16, 14 } };
 static const unsigned depths[] = { 256, 512, 1024, 2048, 4096 }, blocks[] = { 2, 4, 8, 16 };
 
 static void tune_panels(tuner *t)
@@ -162,7 +166,8 @@ clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *
 
     REQUIRE(ctx && result, CLPEFT_INVALID_ARGUMENT, "clpeft_tune: ctx or result is NULL");
     t.best = ctx->tuning;
-    t.total = clp_gemm_variants() + (ctx->tuning.panel ? (unsigned)(LENGTH(tiles) + LENGTH(depths) * LENGTH(blocks)) : 1);
+    t.total =
+        clp_gemm_variants() + (ctx->tuning.panel ? (unsigned)(LENGTH(tiles) + LENGTH(depths) * LENGTH(blocks)) : 1);
     clpeft_context_info(ctx, &result->before);
     if (ctx->tuning.panel) tune_panels(&t);
     tune_blas(&t);

@@ -47,11 +47,12 @@ static clpeft_status check_options(const clpeft_linear_options *o)
     REQUIRE(dense(o->dtype) || block_type(o->dtype), CLPEFT_UNSUPPORTED, "clpeft_linear_create: no weights of type %s",
             clpeft_dtype_name(o->dtype));
     REQUIRE(o->N > 0 && o->K > 0, CLPEFT_INVALID_SIZE, "clpeft_linear_create: N is %zu, K is %zu", o->N, o->K);
-    REQUIRE(o->N < SIZE_MAX / 64 && o->K < SIZE_MAX / 64 && !clp_mul(o->N + 64, o->K + 64, &size) && !clp_mul(size, (size_t)16, &size),
+    REQUIRE(o->N < SIZE_MAX / 64 && o->K < SIZE_MAX / 64 && !clp_mul(o->N + 64, o->K + 64, &size) &&
+                !clp_mul(size, (size_t)16, &size),
             CLPEFT_INVALID_SIZE, "clpeft_linear_create: N %zu times K %zu overflows", o->N, o->K);
     REQUIRE(o->K % clpeft_dtype_block(o->dtype) == 0, CLPEFT_INVALID_SIZE,
-            "clpeft_linear_create: K is %zu, not a multiple of the %zu of a %s block", o->K, clpeft_dtype_block(o->dtype),
-            clpeft_dtype_name(o->dtype));
+            "clpeft_linear_create: K is %zu, not a multiple of the %zu of a %s block", o->K,
+            clpeft_dtype_block(o->dtype), clpeft_dtype_name(o->dtype));
 out:
     return status;
 }
@@ -63,7 +64,8 @@ static size_t lay_out(clpeft_context *ctx, const clpeft_linear_options *o, clpef
     l->panels = ctx->tuning.panel && dense(o->dtype);
     l->one_copy = l->panels && (o->one_copy || o->forward_only);
     if (!l->panels) return clp_round_up(o->N * clp_weight_row_bytes(l), PAGE);
-    const size_t element = clpeft_dtype_bytes(o->dtype), forward = clp_round_up(element * clp_panel_columns_size(ctx, o->K, o->N), PAGE);
+    const size_t element = clpeft_dtype_bytes(o->dtype),
+                 forward = clp_round_up(element * clp_panel_columns_size(ctx, o->K, o->N), PAGE);
     if (l->one_copy) return forward;
     l->backward_off = forward;
     return forward + clp_round_up(element * clp_panel_columns_size(ctx, o->N, o->K), PAGE);
@@ -84,9 +86,11 @@ static clpeft_status clear(clpeft_linear *l, size_t bytes)
     const cl_uchar zero[16] = { 0 };
 
     TRY(clpeft_queue_create(&queue, l->ctx));
-    TRY_CL(clEnqueueFillBuffer(queue, l->storage, zero, sizeof zero, l->forward_off, bytes, 0, NULL, NULL), "clpeft_linear_create");
+    TRY_CL(clEnqueueFillBuffer(queue, l->storage, zero, sizeof zero, l->forward_off, bytes, 0, NULL, NULL),
+           "clpeft_linear_create");
     if (l->bias)
-        TRY_CL(clEnqueueFillBuffer(queue, l->bias, zero, sizeof zero, 0, 4 * clp_round_up(l->N, 64), 0, NULL, NULL), "clpeft_linear_create");
+        TRY_CL(clEnqueueFillBuffer(queue, l->bias, zero, sizeof zero, 0, 4 * clp_round_up(l->N, 64), 0, NULL, NULL),
+               "clpeft_linear_create");
     TRY_CL(clFinish(queue), "clpeft_linear_create");
 out:
     if (queue) clReleaseCommandQueue(queue);
@@ -105,9 +109,12 @@ clpeft_status clpeft_linear_create(clpeft_linear **result, clpeft_context *ctx, 
     REQUIRE(l, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_create: out of memory");
     const size_t bytes = lay_out(ctx, o, l);
     if (o->storage.buf) {
-        TRY_CL(clGetMemObjectInfo(o->storage.buf, CL_MEM_SIZE, sizeof have, &have, NULL), "clpeft_linear_create: storage");
-        REQUIRE(o->storage.off % PAGE == 0 && o->storage.off <= have && have - o->storage.off >= bytes, CLPEFT_INVALID_VIEW,
-                "clpeft_linear_create: storage: %zu bytes at offset %zu do not fit a buffer of %zu", bytes, o->storage.off, have);
+        TRY_CL(clGetMemObjectInfo(o->storage.buf, CL_MEM_SIZE, sizeof have, &have, NULL),
+               "clpeft_linear_create: storage");
+        REQUIRE(o->storage.off % PAGE == 0 && o->storage.off <= have && have - o->storage.off >= bytes,
+                CLPEFT_INVALID_VIEW,
+                "clpeft_linear_create: storage: %zu bytes at offset %zu do not fit a buffer of %zu", bytes,
+                o->storage.off, have);
         TRY_CL(clRetainMemObject(o->storage.buf), "clpeft_linear_create: storage");
         l->storage = o->storage.buf;
         l->forward_off += o->storage.off;
@@ -147,7 +154,8 @@ out:
 }
 
 /* Convert to the layer's own type; *made is freed by the caller, *data is what to upload. */
-static clpeft_status own_type(const clpeft_linear *l, size_t n, const void *weight, clpeft_dtype dtype, void **made, const void **data)
+static clpeft_status own_type(const clpeft_linear *l, size_t n, const void *weight, clpeft_dtype dtype, void **made,
+                              const void **data)
 {
     clpeft_status status = CLPEFT_OK;
     float *wide = NULL;
@@ -156,7 +164,8 @@ static clpeft_status own_type(const clpeft_linear *l, size_t n, const void *weig
     *data = weight;
     if (dtype == l->dtype) return CLPEFT_OK;
     REQUIRE(dense(l->dtype) && (dense(dtype) || dtype == CLPEFT_F64), CLPEFT_UNSUPPORTED,
-            "clpeft_linear_load: %s weights into a layer of type %s", clpeft_dtype_name(dtype), clpeft_dtype_name(l->dtype));
+            "clpeft_linear_load: %s weights into a layer of type %s", clpeft_dtype_name(dtype),
+            clpeft_dtype_name(l->dtype));
     if (dtype != CLPEFT_F32) {
         wide = malloc(n * sizeof *wide);
         REQUIRE(wide, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_load: out of memory");
@@ -177,8 +186,8 @@ out:
     return status;
 }
 
-clpeft_status clpeft_linear_load(clpeft_linear *l, size_t row, size_t rows, const void *weight, clpeft_dtype dtype, const float *bias,
-                                 cl_command_queue queue)
+clpeft_status clpeft_linear_load(clpeft_linear *l, size_t row, size_t rows, const void *weight, clpeft_dtype dtype,
+                                 const float *bias, cl_command_queue queue)
 {
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
@@ -187,7 +196,8 @@ clpeft_status clpeft_linear_load(clpeft_linear *l, size_t row, size_t rows, cons
     cl_mem staging = NULL;
 
     REQUIRE(l && weight, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load: linear or weight is NULL");
-    REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE, "clpeft_linear_load: rows [%zu, +%zu) of %zu", row, rows, l->N);
+    REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE,
+            "clpeft_linear_load: rows [%zu, +%zu) of %zu", row, rows, l->N);
     REQUIRE(!bias || l->bias, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load: bias for a layer made without one");
     TRY(clp_begin(&s, "clpeft_linear_load", l->ctx, queue, 0, NULL));
     TRY(own_type(l, rows * l->K, weight, dtype, &made, &data));
@@ -206,8 +216,8 @@ out:
     return status;
 }
 
-clpeft_status clpeft_linear_load_view(clpeft_linear *l, size_t row, size_t rows, clpeft_view weight, clpeft_dtype dtype, clpeft_view bias,
-                                      cl_command_queue queue)
+clpeft_status clpeft_linear_load_view(clpeft_linear *l, size_t row, size_t rows, clpeft_view weight, clpeft_dtype dtype,
+                                      clpeft_view bias, cl_command_queue queue)
 {
     const size_t bytes = clpeft_dtype_bytes(dtype);
     clpeft_status status = CLPEFT_OK;
@@ -215,22 +225,25 @@ clpeft_status clpeft_linear_load_view(clpeft_linear *l, size_t row, size_t rows,
     float *host_bias = NULL;
     size_t have = 0, end = 0;
 
-    REQUIRE(l && weight.buf && queue, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load_view: linear, weight or queue is NULL");
+    REQUIRE(l && weight.buf && queue, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_linear_load_view: linear, weight or queue is NULL");
     REQUIRE(dense(dtype), CLPEFT_UNSUPPORTED, "clpeft_linear_load_view: weights of type %s", clpeft_dtype_name(dtype));
-    REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE, "clpeft_linear_load_view: rows [%zu, +%zu) of %zu", row, rows,
-            l->N);
+    REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE,
+            "clpeft_linear_load_view: rows [%zu, +%zu) of %zu", row, rows, l->N);
     TRY_CL(clGetMemObjectInfo(weight.buf, CL_MEM_SIZE, sizeof have, &have, NULL), "clpeft_linear_load_view: weight");
-    REQUIRE(weight.ld >= l->K && !clp_mul(rows - 1, weight.ld, &end) && !clp_sum(end, l->K, &end) && !clp_sum(end, weight.off, &end) &&
-                end <= have / bytes,
+    REQUIRE(weight.ld >= l->K && !clp_mul(rows - 1, weight.ld, &end) && !clp_sum(end, l->K, &end) &&
+                !clp_sum(end, weight.off, &end) && end <= have / bytes,
             CLPEFT_INVALID_VIEW, "clpeft_linear_load_view: weight does not fit its buffer");
     host = malloc(rows * l->K * bytes);
     REQUIRE(host, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_load_view: out of memory");
     for (size_t i = 0; i < rows; i++)
-        TRY(clp_read(l->ctx, queue, weight.buf, bytes * (weight.off + i * weight.ld), bytes * l->K, host + i * l->K * bytes));
+        TRY(clp_read(l->ctx, queue, weight.buf, bytes * (weight.off + i * weight.ld), bytes * l->K,
+                     host + i * l->K * bytes));
     if (bias.buf) {
         host_bias = malloc(4 * rows);
         REQUIRE(host_bias, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_load_view: out of memory");
-        for (size_t i = 0; i < rows; i++) TRY(clp_read(l->ctx, queue, bias.buf, 4 * (bias.off + i * bias.ld), 4, host_bias + i));
+        for (size_t i = 0; i < rows; i++)
+            TRY(clp_read(l->ctx, queue, bias.buf, 4 * (bias.off + i * bias.ld), 4, host_bias + i));
     }
     TRY(clpeft_linear_load(l, row, rows, host, dtype, host_bias, queue));
 out:
@@ -248,9 +261,11 @@ size_t clp_weight_scratch(const clpeft_linear *l, int backward)
     return backward ? clp_panel_columns_size(l->ctx, l->N, l->K) : clp_panel_columns_size(l->ctx, l->K, l->N);
 }
 
-static clpeft_status turn(clp_stream *s, const clpeft_linear *l, cl_mem scratch, size_t scratch_off, clp_operand *operand)
+static clpeft_status turn(clp_stream *s, const clpeft_linear *l, cl_mem scratch, size_t scratch_off,
+                          clp_operand *operand)
 {
-    const size_t bytes = clpeft_dtype_bytes(l->dtype), NR = clp_panel_columns(l->ctx), global = (l->K + NR - 1) / NR, one = 1;
+    const size_t bytes = clpeft_dtype_bytes(l->dtype), NR = clp_panel_columns(l->ctx), global = (l->K + NR - 1) / NR,
+                 one = 1;
     const size_t from = l->forward_off / bytes, to = scratch_off * 4 / bytes;
     const clp_arg args[] = { SIZE(l->N), SIZE(l->K), BUFFER(l->storage), SIZE(from), BUFFER(scratch), SIZE(to) };
     *operand = (clp_operand){ scratch, to, l->dtype };
@@ -258,18 +273,22 @@ static clpeft_status turn(clp_stream *s, const clpeft_linear *l, cl_mem scratch,
     return clp_run(s, "turn", "turn", bytes == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 1, &global, &one);
 }
 
-clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int backward, cl_mem scratch, size_t scratch_off,
-                                 clp_operand *operand)
+clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int backward, cl_mem scratch,
+                                 size_t scratch_off, clp_operand *operand)
 {
-    const size_t NR = clp_panel_columns(l->ctx), global = (l->N + NR - 1) / NR, one = 1, row_bytes = clp_weight_row_bytes(l);
+    const size_t NR = clp_panel_columns(l->ctx), global = (l->N + NR - 1) / NR, one = 1,
+                 row_bytes = clp_weight_row_bytes(l);
     char options[64];
 
     if (clp_weight_scratch(l, backward) == 0) {
-        *operand = (clp_operand){ l->storage, (backward ? l->backward_off : l->forward_off) / clpeft_dtype_bytes(l->dtype), l->dtype };
+        *operand =
+            (clp_operand){ l->storage, (backward ? l->backward_off : l->forward_off) / clpeft_dtype_bytes(l->dtype),
+                           l->dtype };
         return CLPEFT_OK;
     }
     if (l->panels) return turn(s, l, scratch, scratch_off, operand);
-    const clp_arg args[] = { SIZE(l->N), SIZE(l->K), SIZE(row_bytes), BUFFER(l->storage), SIZE(l->forward_off), BUFFER(scratch), SIZE(scratch_off) };
+    const clp_arg args[] = { SIZE(l->N),           SIZE(l->K),      SIZE(row_bytes),  BUFFER(l->storage),
+                             SIZE(l->forward_off), BUFFER(scratch), SIZE(scratch_off) };
     *operand = (clp_operand){ scratch, scratch_off, CLPEFT_F32 };
     snprintf(options, sizeof options, "-D SOURCE=%d -D TARGET=%d", (int)l->dtype, !l->ctx->tuning.panel ? 2 : backward);
     s->bytes = (double)l->N * (double)(row_bytes + 4 * l->K);
@@ -278,7 +297,8 @@ clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int back
 
 clpeft_status clp_linear_read(const clpeft_linear *l, size_t row, size_t rows, float *weight, cl_command_queue queue)
 {
-    const size_t bytes = rows * clp_weight_row_bytes(l), element = clpeft_dtype_bytes(l->dtype), from = l->forward_off / element, zero = 0;
+    const size_t bytes = rows * clp_weight_row_bytes(l), element = clpeft_dtype_bytes(l->dtype),
+                 from = l->forward_off / element, zero = 0;
     clpeft_status status = CLPEFT_OK;
     cl_command_queue own = NULL;
     cl_mem staging = NULL;
@@ -289,11 +309,12 @@ clpeft_status clp_linear_read(const clpeft_linear *l, size_t row, size_t rows, f
     TRY(clp_begin(&s, "clpeft_linear_read", l->ctx, queue ? queue : own, 0, NULL));
     if (l->panels) TRY(clp_buffer(l->ctx, bytes, NULL, &staging));
     const clp_arg args[] = { SIZE(row), SIZE(l->K), BUFFER(l->storage), SIZE(from), BUFFER(staging), SIZE(zero) };
-    if (l->panels) TRY(clp_run(&s, "turn", "unpack", element == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 1, &rows, NULL));
+    if (l->panels)
+        TRY(clp_run(&s, "turn", "unpack", element == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 1, &rows, NULL));
     narrow = l->dtype == CLPEFT_F32 ? NULL : malloc(bytes);
     REQUIRE(narrow || l->dtype == CLPEFT_F32, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_read: out of memory");
-    TRY(clp_read(l->ctx, s.queue, staging ? staging : l->storage, staging ? 0 : l->forward_off + row * clp_weight_row_bytes(l), bytes,
-                 narrow ? narrow : weight));
+    TRY(clp_read(l->ctx, s.queue, staging ? staging : l->storage,
+                 staging ? 0 : l->forward_off + row * clp_weight_row_bytes(l), bytes, narrow ? narrow : weight));
     if (narrow) TRY(clpeft_dtype_to_f32(l->dtype, narrow, rows * l->K, weight));
 out:
     if (staging) clReleaseMemObject(staging);

@@ -12,9 +12,9 @@ struct clpeft_linear {
     clpeft_context *ctx;
     size_t N, K;
     clpeft_dtype dtype;
-    int panels;            /* kept as panels */
+    int panels; /* kept as panels */
     int forward_only, one_copy;
-    cl_mem storage, bias;  /* bias f32, N rounded up to 64; NULL without one */
+    cl_mem storage, bias;             /* bias f32, N rounded up to 64; NULL without one */
     size_t forward_off, backward_off; /* bytes in storage; equal when there is one copy */
 };
 
@@ -28,8 +28,8 @@ typedef struct {
 /* Elements of f32 scratch that clp_weight_operand needs: 0 when the operand is kept as it is. */
 size_t clp_weight_scratch(const clpeft_linear *l, int backward);
 /* The operand of the forward (W0^T) or backward (W0) product, widened into scratch where it is not kept. */
-clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int backward, cl_mem scratch, size_t scratch_off,
-                                 clp_operand *operand);
+clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int backward, cl_mem scratch,
+                                 size_t scratch_off, clp_operand *operand);
 
 /* Bytes of a plain row. */
 size_t clp_weight_row_bytes(const clpeft_linear *l);

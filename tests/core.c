@@ -4,7 +4,8 @@
 START_TEST(an_adopted_context_computes)
 {
     clpeft_context *ctx = NULL;
-    const clpeft_context_options options = { .context = clpeft_context_cl(dev.ctx), .device = clpeft_context_device(dev.ctx) };
+    const clpeft_context_options options = { .context = clpeft_context_cl(dev.ctx),
+                                             .device = clpeft_context_device(dev.ctx) };
     ck_ok(clpeft_context_create(&ctx, &options));
     ck_assert_ptr_eq(clpeft_context_cl(ctx), clpeft_context_cl(dev.ctx));
     clpeft_context_destroy(ctx);
@@ -14,7 +15,8 @@ END_TEST
 START_TEST(a_missing_device_is_named)
 {
     clpeft_context *ctx = NULL;
-    ck_fails(CLPEFT_NO_DEVICE, "no such card", clpeft_context_create(&ctx, &(clpeft_context_options){ .select = "no such card" }));
+    ck_fails(CLPEFT_NO_DEVICE, "no such card",
+             clpeft_context_create(&ctx, &(clpeft_context_options){ .select = "no such card" }));
     ck_fails(CLPEFT_NO_DEVICE, "999", clpeft_context_create(&ctx, &(clpeft_context_options){ .select = "999" }));
     ck_fails(CLPEFT_INVALID_ARGUMENT, "device",
              clpeft_context_create(&ctx, &(clpeft_context_options){ .context = clpeft_context_cl(dev.ctx) }));
@@ -48,7 +50,8 @@ START_TEST(a_workspace_has_limits)
     ck_ok(clpeft_workspace_adopt(&ws, dev.ctx, m.view.buf, 0, 4096));
     clpeft_workspace_destroy(ws);
     ck_fails(CLPEFT_INVALID_SIZE, "of a buffer", clpeft_workspace_adopt(&ws, dev.ctx, m.view.buf, 0, 1 << 20));
-    ck_fails(CLPEFT_INVALID_SIZE, "of a buffer", clpeft_workspace_adopt(&ws, dev.ctx, m.view.buf, SIZE_MAX - 127, 4096));
+    ck_fails(CLPEFT_INVALID_SIZE, "of a buffer",
+             clpeft_workspace_adopt(&ws, dev.ctx, m.view.buf, SIZE_MAX - 127, 4096));
     matrix_free(&m);
 }
 END_TEST

@@ -4,7 +4,7 @@
 static const struct {
     size_t M, N, K, off, gap;
 } shape[] = {
-    { 1, 1, 1, 0, 0 },    { 3, 5, 7, 2, 1 },    { 13, 33, 17, 0, 3 },  { 12, 32, 16, 5, 0 },
+    { 1, 1, 1, 0, 0 },    { 3, 5, 7, 2, 1 },     { 13, 33, 17, 0, 3 }, { 12, 32, 16, 5, 0 },
     { 25, 31, 64, 1, 1 }, { 40, 97, 129, 0, 7 }, { 7, 64, 300, 3, 0 }, { 100, 9, 2100, 0, 1 },
 };
 
@@ -31,11 +31,13 @@ static clpeft_workspace *workspace(size_t bytes)
 
 START_TEST(gemm_matches_float64)
 {
-    const size_t M = shape[_i / 4].M, N = shape[_i / 4].N, K = shape[_i / 4].K, off = shape[_i / 4].off, gap = shape[_i / 4].gap;
+    const size_t M = shape[_i / 4].M, N = shape[_i / 4].N, K = shape[_i / 4].K, off = shape[_i / 4].off,
+                 gap = shape[_i / 4].gap;
     const int ta = _i & 1, tb = _i >> 1 & 1;
     const float alpha = 0.75f, beta = _i & 1 ? -0.5f : 0.0f;
     matrix a = ta ? matrix_random(K, M, off, gap) : matrix_random(M, K, off, gap);
-    matrix b = tb ? matrix_random(N, K, gap, off) : matrix_random(K, N, gap, off), c = matrix_random(M, N, off, gap), was = matrix_random(M, N, 0, 0);
+    matrix b = tb ? matrix_random(N, K, gap, off) : matrix_random(K, N, gap, off), c = matrix_random(M, N, off, gap),
+           was = matrix_random(M, N, 0, 0);
     clpeft_workspace *ws = workspace(clpeft_gemm_workspace(dev.ctx, M, N, K));
 
     for (size_t i = 0; i < M; i++)
@@ -67,7 +69,8 @@ START_TEST(gemm_refuses_what_does_not_fit)
     ck_fails(CLPEFT_INVALID_VIEW, "a has leading dimension 5", GEMM(dev.ctx, 4, short_ld, ws));
     ck_fails(CLPEFT_INVALID_VIEW, "a [4,6] at offset 6", GEMM(dev.ctx, 4, past, ws));
     ck_fails(CLPEFT_INVALID_ARGUMENT, "a has no buffer", GEMM(dev.ctx, 4, none, ws));
-    if (clpeft_gemm_workspace(dev.ctx, 4, 5, 6) > 0) ck_fails(CLPEFT_INVALID_SIZE, "workspace", GEMM(dev.ctx, 4, a.view, small));
+    if (clpeft_gemm_workspace(dev.ctx, 4, 5, 6) > 0)
+        ck_fails(CLPEFT_INVALID_SIZE, "workspace", GEMM(dev.ctx, 4, a.view, small));
     clpeft_workspace_destroy(ws), clpeft_workspace_destroy(small);
     matrix_free(&a), matrix_free(&b), matrix_free(&c);
 }
@@ -97,7 +100,8 @@ static const clpeft_dtype types[] = { CLPEFT_F32, CLPEFT_F16, CLPEFT_BF16 };
 
 START_TEST(a_frozen_layer_matches_float64)
 {
-    const size_t T = shape[_i / 6].M, N = shape[_i / 6].N, K = shape[_i / 6].K, off = shape[_i / 6].off, gap = shape[_i / 6].gap;
+    const size_t T = shape[_i / 6].M, N = shape[_i / 6].N, K = shape[_i / 6].K, off = shape[_i / 6].off,
+                 gap = shape[_i / 6].gap;
     const clpeft_activation f = _i & 1 ? CLPEFT_RELU : CLPEFT_IDENTITY;
     float bias[128];
     matrix w, x = matrix_random(T, K, off, gap), y = matrix_random(T, N, gap, off), r = matrix_random(T, N, 1, 2);
@@ -109,7 +113,8 @@ START_TEST(a_frozen_layer_matches_float64)
     for (size_t t = 0; t < T; t++)
         for (size_t k = 0; k < K; k++) AT(was, t, k) = AT(dx, t, k);
     ck_ok(clpeft_linear_forward(linear, NULL, T, f, x.view, r.view, y.view, none, ws, dev.queue, 0, NULL, NULL));
-    ck_ok(clpeft_linear_backward(linear, NULL, T, f, x.view, none, dy.view, 0.5f, dx.view, ws, dev.queue, 0, NULL, NULL));
+    ck_ok(
+        clpeft_linear_backward(linear, NULL, T, f, x.view, none, dy.view, 0.5f, dx.view, ws, dev.queue, 0, NULL, NULL));
     matrix_download(&y), matrix_download(&dx);
     for (size_t t = 0; t < T; t++)
         for (size_t n = 0; n < N; n++) {
@@ -126,7 +131,8 @@ START_TEST(a_frozen_layer_matches_float64)
         }
     clpeft_workspace_destroy(ws);
     clpeft_linear_destroy(linear);
-    matrix_free(&w), matrix_free(&x), matrix_free(&y), matrix_free(&r), matrix_free(&dy), matrix_free(&dx), matrix_free(&was);
+    matrix_free(&w), matrix_free(&x), matrix_free(&y), matrix_free(&r), matrix_free(&dy), matrix_free(&dx),
+        matrix_free(&was);
 }
 END_TEST
 
@@ -139,11 +145,13 @@ START_TEST(a_residual_may_be_the_output)
     clpeft_workspace *ws = workspace(clpeft_linear_workspace(linear, NULL, T));
 
     memcpy(was.host, y.host, 4 * y.size);
-    ck_ok(clpeft_linear_forward(linear, NULL, T, CLPEFT_IDENTITY, x.view, y.view, y.view, (clpeft_view){ 0 }, ws, dev.queue, 0, NULL, NULL));
+    ck_ok(clpeft_linear_forward(linear, NULL, T, CLPEFT_IDENTITY, x.view, y.view, y.view, (clpeft_view){ 0 }, ws,
+                                dev.queue, 0, NULL, NULL));
     matrix_download(&y);
     for (size_t t = 0; t < T; t++)
         for (size_t n = 0; n < N; n++)
-            expect_near(AT(y, t, n), dot(&x, 0, &w, 1, t, n, K) + (double)bias[n] + AT(was, t, n), bound(K), "y %zu,%zu", t, n);
+            expect_near(AT(y, t, n), dot(&x, 0, &w, 1, t, n, K) + (double)bias[n] + AT(was, t, n), bound(K),
+                        "y %zu,%zu", t, n);
     clpeft_workspace_destroy(ws);
     clpeft_linear_destroy(linear);
     matrix_free(&w), matrix_free(&x), matrix_free(&y), matrix_free(&was);
@@ -169,8 +177,8 @@ START_TEST(layers_share_a_storage_buffer)
         ck_ok(clpeft_linear_load(shared[i], 0, 50, rows, CLPEFT_F32, NULL, dev.queue));
     }
     for (size_t i = 0; i < 2; i++)
-        ck_ok(clpeft_linear_forward(shared[i], NULL, 9, CLPEFT_IDENTITY, x.view, (clpeft_view){ 0 }, y[i].view, (clpeft_view){ 0 }, ws,
-                                    dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_linear_forward(shared[i], NULL, 9, CLPEFT_IDENTITY, x.view, (clpeft_view){ 0 }, y[i].view,
+                                    (clpeft_view){ 0 }, ws, dev.queue, 0, NULL, NULL));
     matrix_download(&y[0]), matrix_download(&y[1]);
     for (size_t t = 0; t < 9; t++)
         for (size_t n = 0; n < 50; n++) {
@@ -196,18 +204,23 @@ START_TEST(a_layer_loads_from_a_device_view_and_refuses_bad_sizes)
     const clpeft_view none = { 0 };
 
     ck_fails(CLPEFT_INVALID_SIZE, "N is 0", clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .K = K }));
-    ck_fails(CLPEFT_INVALID_SIZE, "32", clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .N = N, .K = K, .dtype = CLPEFT_Q4_0 }));
-    ck_fails(CLPEFT_UNSUPPORTED, "I64", clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .N = N, .K = K, .dtype = CLPEFT_I64 }));
-    ck_fails(CLPEFT_INVALID_SIZE, "overflow", clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .N = SIZE_MAX / 80, .K = 1u << 20 }));
+    ck_fails(CLPEFT_INVALID_SIZE, "32",
+             clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .N = N, .K = K, .dtype = CLPEFT_Q4_0 }));
+    ck_fails(CLPEFT_UNSUPPORTED, "I64",
+             clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .N = N, .K = K, .dtype = CLPEFT_I64 }));
+    ck_fails(CLPEFT_INVALID_SIZE, "overflow",
+             clpeft_linear_create(&linear, dev.ctx, &(clpeft_linear_options){ .N = SIZE_MAX / 80, .K = 1u << 20 }));
     ck_ok(clpeft_linear_create(&linear, dev.ctx, &options));
     clpeft_workspace *ws = workspace(clpeft_linear_workspace(linear, NULL, 4));
     ck_ok(clpeft_linear_load_view(linear, 0, N, w.view, CLPEFT_F32, none, dev.queue));
     ck_fails(CLPEFT_INVALID_SIZE, "rows", clpeft_linear_load_view(linear, 1, N, w.view, CLPEFT_F32, none, dev.queue));
     ck_fails(CLPEFT_INVALID_ARGUMENT, "bias", clpeft_linear_load(linear, 0, 1, w.host, CLPEFT_F32, w.host, dev.queue));
-    ck_ok(clpeft_linear_forward(linear, NULL, 4, CLPEFT_IDENTITY, x.view, none, y.view, none, ws, dev.queue, 0, NULL, NULL));
+    ck_ok(clpeft_linear_forward(linear, NULL, 4, CLPEFT_IDENTITY, x.view, none, y.view, none, ws, dev.queue, 0, NULL,
+                                NULL));
     matrix_download(&y);
     for (size_t t = 0; t < 4; t++)
-        for (size_t n = 0; n < N; n++) expect_near(AT(y, t, n), dot(&x, 0, &w, 1, t, n, K), bound(K), "y %zu,%zu", t, n);
+        for (size_t n = 0; n < N; n++)
+            expect_near(AT(y, t, n), dot(&x, 0, &w, 1, t, n, K), bound(K), "y %zu,%zu", t, n);
     clpeft_workspace_destroy(ws);
     clpeft_linear_destroy(linear);
     matrix_free(&w), matrix_free(&x), matrix_free(&y);

@@ -81,8 +81,8 @@ END_TEST
 
 START_TEST(sites_are_named)
 {
-    static const char *const no_ranks[] = { "up:",    "up:0",    "up:-1",   "up:x",     "up:4x",       "up: 4",
-                                            "up:4:",  "up:4:0",  "up:4:-1", "up:4:1e9999", "up:4:1:1", "up:4:nan" };
+    static const char *const no_ranks[] = { "up:",   "up:0",   "up:-1",   "up:x",        "up:4x",    "up: 4",
+                                            "up:4:", "up:4:0", "up:4:-1", "up:4:1e9999", "up:4:1:1", "up:4:nan" };
     tiny m = tiny_make((tiny){ 0 });
     clpeft_model *model;
     clpeft_site *sites;
@@ -206,7 +206,8 @@ START_TEST(bad_batches_are_refused)
 
     tiny_write(&m, "");
     ck_ok(clpeft_model_load(&model, dev.ctx, m.dir, &options));
-#define FORWARD(...) clpeft_model_forward(model, NULL, &(clpeft_batch){ __VA_ARGS__, NULL }, 0, &y, dev.queue, 0, NULL, NULL)
+#define FORWARD(...) \
+    clpeft_model_forward(model, NULL, &(clpeft_batch){ __VA_ARGS__, NULL }, 0, &y, dev.queue, 0, NULL, NULL)
     ck_fails(CLPEFT_INVALID_ARGUMENT, "NULL", FORWARD(1, start, NULL, NULL));
     ck_fails(CLPEFT_INVALID_SIZE, "0 sequences", FORWARD(0, start, tiny_tokens, NULL));
     ck_fails(CLPEFT_INVALID_SIZE, "3 sequences", FORWARD(3, two, tiny_tokens, NULL));

@@ -57,8 +57,10 @@ int main(int argc, char **argv)
 
     /* Activations, gradients and scratch: the application's own buffers. */
     const clpeft_view none = { 0 };
-    const clpeft_view x = { floats(cl, B * IN), 0, IN }, h = { floats(cl, B * HIDDEN), 0, HIDDEN }, y = { floats(cl, B * CLASSES), 0, CLASSES };
-    const clpeft_view dh = { floats(cl, B * HIDDEN), 0, HIDDEN }, labels = { floats(cl, B), 0, 1 }, loss = { floats(cl, B), 0, 1 };
+    const clpeft_view x = { floats(cl, B * IN), 0, IN }, h = { floats(cl, B * HIDDEN), 0, HIDDEN },
+                      y = { floats(cl, B * CLASSES), 0, CLASSES };
+    const clpeft_view dh = { floats(cl, B * HIDDEN), 0, HIDDEN }, labels = { floats(cl, B), 0, 1 },
+                      loss = { floats(cl, B), 0, 1 };
     const clpeft_view tape1 = { floats(cl, clpeft_linear_tape(fc1, adapter, B)), 0, 1 };
     const clpeft_view tape2 = { floats(cl, clpeft_linear_tape(fc2, adapter, B)), 0, 1 };
     const size_t need[2] = { clpeft_linear_workspace(fc1, adapter, B), clpeft_linear_workspace(fc2, adapter, B) };
@@ -78,10 +80,13 @@ int main(int argc, char **argv)
         CHECK(clpeft_adapter_materialize(adapter, (uint64_t)step, 1, queue, 0, NULL, NULL));
         CHECK(clpeft_params_zero_grad(params, queue, 0, NULL, NULL));
         CHECK(clpeft_linear_forward(fc1, adapter, B, CLPEFT_IDENTITY, x, none, h, tape1, ws, queue, 0, NULL, NULL));
-        CHECK(clpeft_linear_forward(fc2, adapter, B, CLPEFT_RELU, h, none, y, tape2, ws, queue, 0, NULL, NULL)); /* relu on its way in */
-        CHECK(clpeft_cross_entropy(ctx, B, CLASSES, y, labels, 1.0f / B, loss, none, y, queue, 0, NULL, NULL)); /* y becomes dy */
+        CHECK(clpeft_linear_forward(fc2, adapter, B, CLPEFT_RELU, h, none, y, tape2, ws, queue, 0, NULL,
+                                    NULL)); /* relu on its way in */
+        CHECK(clpeft_cross_entropy(ctx, B, CLASSES, y, labels, 1.0f / B, loss, none, y, queue, 0, NULL,
+                                   NULL)); /* y becomes dy */
         CHECK(clpeft_linear_backward(fc2, adapter, B, CLPEFT_RELU, h, tape2, y, 0, dh, ws, queue, 0, NULL, NULL));
-        CHECK(clpeft_linear_backward(fc1, adapter, B, CLPEFT_IDENTITY, x, tape1, dh, 0, none, ws, queue, 0, NULL, NULL));
+        CHECK(
+            clpeft_linear_backward(fc1, adapter, B, CLPEFT_IDENTITY, x, tape1, dh, 0, none, ws, queue, 0, NULL, NULL));
         CHECK(clpeft_adapter_backward(adapter, NULL, queue, 0, NULL, NULL));
         CHECK(clpeft_adamw_step(params, &adamw, queue, 0, NULL, NULL));
 
@@ -96,8 +101,10 @@ int main(int argc, char **argv)
         CHECK(clpeft_adapter_materialize(adapter, STEPS, 0, queue, 0, NULL, NULL));
         CHECK(clpeft_adapter_merge(adapter, fc1, 0, HIDDEN, w1, queue));
         CHECK(clpeft_adapter_merge(adapter, fc2, 0, CLASSES, w2, queue));
-        const clpeft_write_tensor tensors[] = { { .name = "fc1.weight", .n_dims = 2, .dims = { HIDDEN, IN }, .data = w1 },
-                                                { .name = "fc2.weight", .n_dims = 2, .dims = { CLASSES, HIDDEN }, .data = w2 } };
+        const clpeft_write_tensor tensors[] = {
+            { .name = "fc1.weight", .n_dims = 2, .dims = { HIDDEN, IN }, .data = w1 },
+            { .name = "fc2.weight", .n_dims = 2, .dims = { CLASSES, HIDDEN }, .data = w2 }
+        };
         CHECK(clpeft_safetensors_write(argv[1], NULL, 0, tensors, 2));
     }
 

@@ -22,21 +22,21 @@ typedef enum { CLPEFT_SHARE_BLOCK, CLPEFT_SHARE_MODEL } clpeft_share;
 typedef enum { CLPEFT_W2B_SHARED, CLPEFT_W2B_PER_HEAD } clpeft_w2b;
 
 typedef struct {
-    int generator;            /* A and B from the head-shared generator (HoRA, DoRAN) */
-    int magnitude;            /* gain g = m / (c + tau) (DoRA, DoRAN) */
-    clpeft_tau tau;           /* needs magnitude; gaussian: tau = |sigma xi|, new xi each step, 0 when evaluating */
-    size_t rank;              /* r >= 1 */
-    float alpha;              /* s = alpha / r, or alpha / sqrt(r) with rslora */
+    int generator;  /* A and B from the head-shared generator (HoRA, DoRAN) */
+    int magnitude;  /* gain g = m / (c + tau) (DoRA, DoRAN) */
+    clpeft_tau tau; /* needs magnitude; gaussian: tau = |sigma xi|, new xi each step, 0 when evaluating */
+    size_t rank;    /* r >= 1 */
+    float alpha;    /* s = alpha / r, or alpha / sqrt(r) with rslora */
     int rslora;
-    size_t seed_width;        /* e: columns of A0 */
-    size_t hidden_width;      /* h */
-    clpeft_activation act;    /* of the generator: silu, gelu, relu, tanh or identity */
-    clpeft_share share;       /* whose W1A and W1B: one pair per block, or one for the model */
-    clpeft_w2b w2b;           /* one W2B [d,h] for all heads of a site, or [H,d,h] */
-    float tau0;               /* first tau (and sigma) over the mean row norm of the site's W0 */
-    int norm_gradient;        /* differentiate the norm too; 0: a constant, as DoRA section 4.3 */
-    float dropout;            /* on the input of the low-rank path, while training */
-    uint64_t seed;            /* of the first values, of dropout and of gaussian tau */
+    size_t seed_width;     /* e: columns of A0 */
+    size_t hidden_width;   /* h */
+    clpeft_activation act; /* of the generator: silu, gelu, relu, tanh or identity */
+    clpeft_share share;    /* whose W1A and W1B: one pair per block, or one for the model */
+    clpeft_w2b w2b;        /* one W2B [d,h] for all heads of a site, or [H,d,h] */
+    float tau0;            /* first tau (and sigma) over the mean row norm of the site's W0 */
+    int norm_gradient;     /* differentiate the norm too; 0: a constant, as DoRA section 4.3 */
+    float dropout;         /* on the input of the low-rank path, while training */
+    uint64_t seed;         /* of the first values, of dropout and of gaussian tau */
 } clpeft_adapter_config;
 
 /* The defaults of a method: the one place where they are written. */
@@ -50,8 +50,8 @@ typedef struct {
     size_t block;
     clpeft_linear *linear; /* borrowed: must outlive the adapter */
     size_t row, heads, head_size;
-    size_t rank;           /* 0: the config's; else this site's own (PEFT's rank_pattern; not with a generator) */
-    float alpha;           /* 0: the config's; else this site's own (alpha_pattern) */
+    size_t rank; /* 0: the config's; else this site's own (PEFT's rank_pattern; not with a generator) */
+    float alpha; /* 0: the config's; else this site's own (alpha_pattern) */
 } clpeft_site;
 
 /* Make an adapter over n sites and add its parameters to params, not yet allocated (names:
@@ -61,8 +61,8 @@ typedef struct {
  * config are copied. Errors:  CLPEFT_INVALID_ARGUMENT  a bad config (the message names the field), a duplicate name
  *          CLPEFT_INVALID_SIZE      rows past the layer's end, overlapping sites, with a generator a block without
  * site */
-CLPEFT_API clpeft_status clpeft_adapter_create(clpeft_adapter **adapter, clpeft_params *params, const clpeft_site *sites,
-                                               size_t n, const clpeft_adapter_config *config);
+CLPEFT_API clpeft_status clpeft_adapter_create(clpeft_adapter **adapter, clpeft_params *params,
+                                               const clpeft_site *sites, size_t n, const clpeft_adapter_config *config);
 CLPEFT_API void clpeft_adapter_destroy(clpeft_adapter *adapter);
 
 CLPEFT_API const clpeft_adapter_config *clpeft_adapter_get_config(const clpeft_adapter *adapter); /* borrowed */
@@ -82,8 +82,8 @@ CLPEFT_API size_t clpeft_adapter_workspace(const clpeft_adapter *adapter);
 /* What materialize made of one site, copied to host memory. Blocks. Any pointer may be NULL; queue too, where
  * materialize is complete. a [r,K], b [N,r] (s not included), c [N], g [N] (1 without magnitude; c is then
  * untouched), tau one value. */
-CLPEFT_API clpeft_status clpeft_adapter_read_site(const clpeft_adapter *adapter, size_t site, float *a, float *b, float *c,
-                                                  float *g, float *tau, cl_command_queue queue);
+CLPEFT_API clpeft_status clpeft_adapter_read_site(const clpeft_adapter *adapter, size_t site, float *a, float *b,
+                                                  float *c, float *g, float *tau, cl_command_queue queue);
 
 /* clpeft_adapter_merge - the plain weight that computes the same layer: g_i (W0 + s B A)_i, f32 [rows,K] in host
  * memory, of rows [row, row + rows) of a linear layer; rows without a site are W0's. adapter NULL: W0 itself. As of

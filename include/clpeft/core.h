@@ -41,16 +41,16 @@ CLPEFT_API const char *clpeft_version(void);
 typedef cl_int clpeft_status;
 enum {
     CLPEFT_OK = 0,
-    CLPEFT_INVALID_ARGUMENT = -9001,  /* NULL where an object is needed, an unknown value of an enumeration, NaN */
-    CLPEFT_INVALID_SIZE = -9002,      /* a size is 0, too large, or does not agree with another */
-    CLPEFT_INVALID_VIEW = -9003,      /* a view does not fit its buffer or its leading dimension is too small */
+    CLPEFT_INVALID_ARGUMENT = -9001, /* NULL where an object is needed, an unknown value of an enumeration, NaN */
+    CLPEFT_INVALID_SIZE = -9002,     /* a size is 0, too large, or does not agree with another */
+    CLPEFT_INVALID_VIEW = -9003,     /* a view does not fit its buffer or its leading dimension is too small */
     CLPEFT_OUT_OF_HOST_MEMORY = -9004,
-    CLPEFT_NO_DEVICE = -9005,         /* no OpenCL platform or no device that matches */
-    CLPEFT_FILE_ERROR = -9006,        /* the operating system refused: not found, no permission, no space, ... */
-    CLPEFT_INVALID_FILE = -9007,      /* the bytes of a file break its format, or are not what the model needs */
-    CLPEFT_UNSUPPORTED = -9008,       /* well formed, but not something that this version can do */
-    CLPEFT_NOT_FINITE = -9009,        /* a loss or gradient was NaN or infinite */
-    CLPEFT_INTERNAL = -9010           /* a driver or library misbehaved; the message says how */
+    CLPEFT_NO_DEVICE = -9005,    /* no OpenCL platform or no device that matches */
+    CLPEFT_FILE_ERROR = -9006,   /* the operating system refused: not found, no permission, no space, ... */
+    CLPEFT_INVALID_FILE = -9007, /* the bytes of a file break its format, or are not what the model needs */
+    CLPEFT_UNSUPPORTED = -9008,  /* well formed, but not something that this version can do */
+    CLPEFT_NOT_FINITE = -9009,   /* a loss or gradient was NaN or infinite */
+    CLPEFT_INTERNAL = -9010      /* a driver or library misbehaved; the message says how */
 };
 
 /* A short constant text for a status of ours or of OpenCL's: "CLPEFT_INVALID_SIZE", "CL_OUT_OF_RESOURCES". Never NULL. */
@@ -120,10 +120,10 @@ typedef struct {
     cl_device_type type;
     cl_uint compute_units, float_width; /* float_width: native vector width for float, at least 1 */
     cl_ulong global_bytes, max_alloc_bytes, local_bytes;
-    int local_is_global;                /* local memory is ordinary memory, as on CPUs */
-    int panel_gemm;                     /* the panel kernel serves products; otherwise CLBlast */
-    unsigned vector, tile_rows;         /* lanes of a vector V, and MR: a register tile is MR x 2V */
-    unsigned group;                     /* work-group size of the row and element kernels */
+    int local_is_global;        /* local memory is ordinary memory, as on CPUs */
+    int panel_gemm;             /* the panel kernel serves products; otherwise CLBlast */
+    unsigned vector, tile_rows; /* lanes of a vector V, and MR: a register tile is MR x 2V */
+    unsigned group;             /* work-group size of the row and element kernels */
 } clpeft_device_info;
 CLPEFT_API void clpeft_context_info(const clpeft_context *ctx, clpeft_device_info *info);
 

@@ -16,8 +16,8 @@ typedef struct {
     size_t N, K;
     clpeft_dtype dtype; /* how the weight is kept: F32, F16, BF16, or a GGUF block type (K a multiple of its block) */
     int has_bias;
-    int forward_only;   /* no backward product will be asked for: saves its copy of the weight */
-    int one_copy;       /* keep one laid-out copy and rebuild the other for each backward: half the memory, some time */
+    int forward_only; /* no backward product will be asked for: saves its copy of the weight */
+    int one_copy;     /* keep one laid-out copy and rebuild the other for each backward: half the memory, some time */
     /* Where the weight lives: clpeft_linear_bytes bytes of storage.buf from byte offset storage.off (a multiple of 4096);
      * layers of one buffer share launches. buf NULL: a buffer of its own. */
     clpeft_view storage;
@@ -37,8 +37,7 @@ CLPEFT_API clpeft_status clpeft_linear_load(clpeft_linear *linear, size_t row, s
                                             clpeft_dtype dtype, const float *bias, cl_command_queue queue);
 /* The same from device buffers (blocks): weight view of dtype F32, F16 or BF16 (off and ld count elements), bias f32 view (buf NULL: none). */
 CLPEFT_API clpeft_status clpeft_linear_load_view(clpeft_linear *linear, size_t row, size_t rows, clpeft_view weight,
-                                                 clpeft_dtype dtype, clpeft_view bias,
-                                                 cl_command_queue queue);
+                                                 clpeft_dtype dtype, clpeft_view bias, cl_command_queue queue);
 
 CLPEFT_API size_t clpeft_linear_rows(const clpeft_linear *linear);    /* N */
 CLPEFT_API size_t clpeft_linear_columns(const clpeft_linear *linear); /* K */

@@ -14,11 +14,13 @@ typedef struct {
     size_t max_tokens;    /* tokens of a batch, at most; sizes every buffer. 0: 4096 */
     size_t max_sequences; /* 0: max_tokens / 2 */
     size_t max_length;    /* of one sequence. 0: the model's own limit, at most max_tokens */
-    size_t image_size;    /* pixels along an edge of a ViT's images, a multiple of its patch size. 0: that of its pretraining */
-    clpeft_dtype weights; /* F32, F16 or BF16: how linear layers are kept. Weights stored narrower or in blocks stay as they are */
-    int forward_only;     /* evaluation only: no second copy of the weights, no activations kept */
-    int one_copy;         /* see clpeft_linear_options */
-    int recompute;        /* keep each block's input only and run its forward again in the backward: less memory, a third
+    size_t
+        image_size; /* pixels along an edge of a ViT's images, a multiple of its patch size. 0: that of its pretraining */
+    clpeft_dtype
+        weights; /* F32, F16 or BF16: how linear layers are kept. Weights stored narrower or in blocks stay as they are */
+    int forward_only; /* evaluation only: no second copy of the weights, no activations kept */
+    int one_copy;     /* see clpeft_linear_options */
+    int recompute;    /* keep each block's input only and run its forward again in the backward: less memory, a third
                              more time */
 } clpeft_model_options;
 
@@ -47,27 +49,32 @@ CLPEFT_API void clpeft_model_get_info(const clpeft_model *model, clpeft_model_in
  * borrowed from the model.
  * Errors:  CLPEFT_INVALID_ARGUMENT  an unknown name (the message lists those there are), a site named twice, a block that the
  *          model lacks, a rank or alpha that is none */
-CLPEFT_API clpeft_status clpeft_model_sites(const clpeft_model *model, const char *list, clpeft_site **sites, size_t *n);
+CLPEFT_API clpeft_status clpeft_model_sites(const clpeft_model *model, const char *list, clpeft_site **sites,
+                                            size_t *n);
 /* The module path of a site in Hugging Face's naming, "encoder.layer.0.attention.self.query"; for exports. */
-CLPEFT_API clpeft_status clpeft_model_site_path(const clpeft_model *model, const clpeft_site *site, char *path, size_t size);
+CLPEFT_API clpeft_status clpeft_model_site_path(const clpeft_model *model, const clpeft_site *site, char *path,
+                                                size_t size);
 
 /* S sequences, packed; host memory, copied before a call returns. */
 typedef struct {
     size_t S;
     const int32_t *row_start; /* [S + 1]; T = row_start[S] */
     const int32_t *tokens;    /* [T] */
-    const int32_t *labels;    /* [S] for a classifier, [T] for a language model (the next token, -1: not counted); NULL: none */
-    const float *pixels;      /* [S,channels,image_size,image_size], normalised, for a model of images; row_start and tokens are then not read */
+    const int32_t
+        *labels; /* [S] for a classifier, [T] for a language model (the next token, -1: not counted); NULL: none */
+    const float *
+        pixels; /* [S,channels,image_size,image_size], normalised, for a model of images; row_start and tokens are then not read */
 } clpeft_batch;
 
 /* Last hidden states of a batch: *y is a view [T,width] into the model's own memory, valid until the next call. keep: hold
  * the activations for a backward. adapter may be NULL; it must be materialized.
  * Errors:  CLPEFT_INVALID_SIZE  more tokens or sequences than the model was made for, a sequence too long
  *          CLPEFT_INVALID_ARGUMENT  row_start decreases, a token outside the vocabulary */
-CLPEFT_API clpeft_status clpeft_model_forward(clpeft_model *model, const clpeft_adapter *adapter, const clpeft_batch *batch,
-                                              int keep, clpeft_view *y, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_model_forward(clpeft_model *model, const clpeft_adapter *adapter,
+                                              const clpeft_batch *batch, int keep, clpeft_view *y, CLPEFT_QUEUE);
 /* The way back of the last forward with keep: dy [T,width] is used up; it may be the forward's y. Gradients go to the adapter. */
-CLPEFT_API clpeft_status clpeft_model_backward(clpeft_model *model, clpeft_adapter *adapter, clpeft_view dy, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_model_backward(clpeft_model *model, clpeft_adapter *adapter, clpeft_view dy,
+                                               CLPEFT_QUEUE);
 
 /* Token positions of the last forward's batch on the device: i32 [S + 1]; for pooling. Borrowed. */
 CLPEFT_API clpeft_view clpeft_model_row_start(const clpeft_model *model);
@@ -82,7 +89,8 @@ typedef struct clpeft_model_cache clpeft_model_cache;
 CLPEFT_API clpeft_status clpeft_model_cache_create(clpeft_model_cache **cache, clpeft_model *model, size_t positions);
 CLPEFT_API void clpeft_model_cache_destroy(clpeft_model_cache *cache);
 CLPEFT_API size_t clpeft_model_cache_length(const clpeft_model_cache *cache); /* tokens read */
-CLPEFT_API void clpeft_model_cache_cut(clpeft_model_cache *cache, size_t length); /* forget those after the first `length` */
+CLPEFT_API void clpeft_model_cache_cut(clpeft_model_cache *cache,
+                                       size_t length); /* forget those after the first `length` */
 
 /* Read n more tokens of the sequence, and compute the logits f32 [vocab] of the one that follows, in host memory (NULL: only
  * read). adapter may be NULL; it must be materialized, with training 0. Blocks.

@@ -26,8 +26,8 @@ extern "C" {
 /* clpeft_gemm - C = alpha op(A) op(B) + beta C,  op(A) [M,K], op(B) [K,N], C [M,N]; op transposes where asked.
  * beta = 0 does not read C. ws needs clpeft_gemm_workspace bytes (0: ws may be NULL). C overlaps neither A nor B.
  * Served by CLBlast or by the panel kernel (clpeft_device_info.panel_gemm). */
-CLPEFT_API clpeft_status clpeft_gemm(clpeft_context *ctx, int transpose_a, int transpose_b, size_t M, size_t N, size_t K,
-                                     float alpha, clpeft_view a, clpeft_view b, float beta, clpeft_view c,
+CLPEFT_API clpeft_status clpeft_gemm(clpeft_context *ctx, int transpose_a, int transpose_b, size_t M, size_t N,
+                                     size_t K, float alpha, clpeft_view a, clpeft_view b, float beta, clpeft_view c,
                                      clpeft_workspace *ws, CLPEFT_QUEUE);
 CLPEFT_API size_t clpeft_gemm_workspace(clpeft_context *ctx, size_t M, size_t N, size_t K);
 
@@ -49,8 +49,9 @@ CLPEFT_API clpeft_status clpeft_layer_norm(clpeft_context *ctx, size_t T, size_t
 /* h = (x - mean) rstd, dh = dy gamma:  dx = accumulate dx + rstd (dh - mean(dh) - h mean(dh h)).  x as in the forward.
  * dx may be dy. dgamma = sum_t dy h and dbeta = sum_t dy [D] are added to when their buf is not NULL. */
 CLPEFT_API clpeft_status clpeft_layer_norm_backward(clpeft_context *ctx, size_t T, size_t D, clpeft_view x,
-                                                    clpeft_view gamma, clpeft_view stat, clpeft_view dy, float accumulate,
-                                                    clpeft_view dx, clpeft_view dgamma, clpeft_view dbeta, CLPEFT_QUEUE);
+                                                    clpeft_view gamma, clpeft_view stat, clpeft_view dy,
+                                                    float accumulate, clpeft_view dx, clpeft_view dgamma,
+                                                    clpeft_view dbeta, CLPEFT_QUEUE);
 
 /* clpeft_rms_norm - y = x rstd gamma, rstd = 1 / sqrt(mean(x^2) + eps) per row (arXiv 1910.07467). stat [T,1]: rstd. */
 CLPEFT_API clpeft_status clpeft_rms_norm(clpeft_context *ctx, size_t T, size_t D, float eps, clpeft_view x,
@@ -81,8 +82,9 @@ CLPEFT_API clpeft_status clpeft_activate_backward(clpeft_context *ctx, clpeft_ac
  * backward: dup = dy silu(gate), dgate = dy up silu'(gate); dgate may be gate and dup may be up (in place). */
 CLPEFT_API clpeft_status clpeft_swiglu(clpeft_context *ctx, size_t T, size_t F, clpeft_view gate, clpeft_view up,
                                        clpeft_view y, CLPEFT_QUEUE);
-CLPEFT_API clpeft_status clpeft_swiglu_backward(clpeft_context *ctx, size_t T, size_t F, clpeft_view gate, clpeft_view up,
-                                                clpeft_view dy, clpeft_view dgate, clpeft_view dup, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_swiglu_backward(clpeft_context *ctx, size_t T, size_t F, clpeft_view gate,
+                                                clpeft_view up, clpeft_view dy, clpeft_view dgate, clpeft_view dup,
+                                                CLPEFT_QUEUE);
 
 /* clpeft_add - y = alpha a + beta b, [T,D]; y may be a or b: residuals and their gradients. */
 CLPEFT_API clpeft_status clpeft_add(clpeft_context *ctx, size_t T, size_t D, float alpha, clpeft_view a, float beta,
@@ -103,8 +105,9 @@ CLPEFT_API clpeft_status clpeft_dropout(clpeft_context *ctx, size_t T, size_t D,
  * ids i32 [T]; word [V,D]; position [P,D] (buf NULL: none); type [.,D] (buf NULL: none). Ids and positions are clamped
  * into their tables. */
 CLPEFT_API clpeft_status clpeft_embedding(clpeft_context *ctx, size_t T, size_t D, size_t V, size_t P, size_t S,
-                                          clpeft_view ids, clpeft_view row_start, clpeft_view word, clpeft_view position,
-                                          size_t first, clpeft_view type, clpeft_view y, CLPEFT_QUEUE);
+                                          clpeft_view ids, clpeft_view row_start, clpeft_view word,
+                                          clpeft_view position, size_t first, clpeft_view type, clpeft_view y,
+                                          CLPEFT_QUEUE);
 /* dtable[id_t] += dy_t in the order of t (repeatable);  dtable [V,D]. */
 CLPEFT_API clpeft_status clpeft_embedding_backward(clpeft_context *ctx, size_t T, size_t D, size_t V, clpeft_view ids,
                                                    clpeft_view dy, clpeft_view dtable, CLPEFT_QUEUE);
@@ -118,7 +121,8 @@ CLPEFT_API clpeft_status clpeft_pool_mean_backward(clpeft_context *ctx, size_t T
 CLPEFT_API clpeft_status clpeft_pool_first(clpeft_context *ctx, size_t T, size_t D, size_t S, clpeft_view row_start,
                                            clpeft_view x, clpeft_view y, CLPEFT_QUEUE);
 CLPEFT_API clpeft_status clpeft_pool_first_backward(clpeft_context *ctx, size_t T, size_t D, size_t S,
-                                                    clpeft_view row_start, clpeft_view dy, clpeft_view dx, CLPEFT_QUEUE);
+                                                    clpeft_view row_start, clpeft_view dy, clpeft_view dx,
+                                                    CLPEFT_QUEUE);
 
 /* clpeft_pool_rest - y_q = mean of all rows of sequence q but the first (0 when there are none);
  * clpeft_pool_both - y [S,2D]: the first row, then that mean. The backwards write every row of dx. */
@@ -134,8 +138,8 @@ CLPEFT_API clpeft_status clpeft_pool_both_backward(clpeft_context *ctx, size_t T
 /* clpeft_rope - rotate pairs (x_j, x_{j+d/2}) of every head by position * base^(-2j/d), j < d/2 (arXiv 2104.09864, the
  * Hugging Face pairing), in place on x [T, H d]. position = t - start of its sequence + first. inverse != 0 rotates
  * back: the backward. */
-CLPEFT_API clpeft_status clpeft_rope(clpeft_context *ctx, size_t T, size_t H, size_t d, float base, int inverse, size_t S,
-                                     clpeft_view row_start, size_t first, clpeft_view x, CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_rope(clpeft_context *ctx, size_t T, size_t H, size_t d, float base, int inverse,
+                                     size_t S, clpeft_view row_start, size_t first, clpeft_view x, CLPEFT_QUEUE);
 
 /* clpeft_attention - per sequence and head h:  P = softmax(scale Q K^T),  O = P V.
  *   q, o [T, H d]   k, v [T, Hk d]   head h reads key head h Hk / H (grouped queries; Hk divides H)
@@ -147,9 +151,9 @@ typedef struct {
     float scale;
     int causal;
 } clpeft_attention_shape;
-CLPEFT_API clpeft_status clpeft_attention(clpeft_context *ctx, const clpeft_attention_shape *shape, clpeft_view row_start,
-                                          clpeft_view q, clpeft_view k, clpeft_view v, clpeft_view o, clpeft_view lse,
-                                          CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_attention(clpeft_context *ctx, const clpeft_attention_shape *shape,
+                                          clpeft_view row_start, clpeft_view q, clpeft_view k, clpeft_view v,
+                                          clpeft_view o, clpeft_view lse, CLPEFT_QUEUE);
 /* With D_t = dO_t . O_t:  dV = P^T dO,  dS = P (dO V^T - D),  dQ = scale dS K,  dK = scale dS^T Q.
  * dsum [T,H] is scratch for D. dq, dk, dv are written (not added to) and overlap nothing else. A dk or dv with buf NULL
  * is not computed. */
@@ -170,9 +174,9 @@ CLPEFT_API clpeft_status clpeft_attention_cached(clpeft_context *ctx, const clpe
  *     loss_b = log(sum_c exp(x_bc)) - x_bl          dx_bc = weight (exp(x_bc) / sum - [c = l_b])
  * loss [B], 0 for rows that do not count; correct i32 [B] (buf NULL: not asked) is 1 where the first largest x_bc is l_b.
  * dx may be x; its buf NULL: no gradient. Labels outside -1..C-1 count as -1. */
-CLPEFT_API clpeft_status clpeft_cross_entropy(clpeft_context *ctx, size_t B, size_t C, clpeft_view x, clpeft_view labels,
-                                              float weight, clpeft_view loss, clpeft_view correct, clpeft_view dx,
-                                              CLPEFT_QUEUE);
+CLPEFT_API clpeft_status clpeft_cross_entropy(clpeft_context *ctx, size_t B, size_t C, clpeft_view x,
+                                              clpeft_view labels, float weight, clpeft_view loss, clpeft_view correct,
+                                              clpeft_view dx, CLPEFT_QUEUE);
 
 #ifdef __cplusplus
 }

@@ -47,11 +47,11 @@ CLPEFT_API clpeft_status clpeft_params_add(clpeft_params *params, const char *na
 CLPEFT_API clpeft_status clpeft_params_allocate(clpeft_params *params);
 
 /* Borrowed tensors are valid until the next clpeft_params_add. */
-CLPEFT_API size_t clpeft_params_count(const clpeft_params *params);              /* tensors */
+CLPEFT_API size_t clpeft_params_count(const clpeft_params *params);                              /* tensors */
 CLPEFT_API const clpeft_tensor *clpeft_params_tensor(const clpeft_params *params, size_t index); /* NULL past the end */
 CLPEFT_API const clpeft_tensor *clpeft_params_find(const clpeft_params *params, const char *name); /* NULL: none */
-CLPEFT_API size_t clpeft_params_size(const clpeft_params *params);               /* elements of a buffer, padding too */
-CLPEFT_API size_t clpeft_params_trainable(const clpeft_params *params);          /* elements that learn */
+CLPEFT_API size_t clpeft_params_size(const clpeft_params *params);      /* elements of a buffer, padding too */
+CLPEFT_API size_t clpeft_params_trainable(const clpeft_params *params); /* elements that learn */
 
 /* The flat buffers, borrowed: f32, clpeft_params_size elements. NULL before allocate. */
 typedef enum { CLPEFT_THETA, CLPEFT_GRAD, CLPEFT_MOMENT1, CLPEFT_MOMENT2 } clpeft_params_buffer;
@@ -69,8 +69,8 @@ CLPEFT_API clpeft_status clpeft_params_zero_grad(clpeft_params *params, CLPEFT_Q
 
 typedef struct {
     float lr, beta1, beta2, eps, weight_decay;
-    float max_norm;                  /* clip the whole gradient to this norm; 0: do not clip */
-    float multiplier[CLPEFT_KINDS];  /* of lr, per kind */
+    float max_norm;                 /* clip the whole gradient to this norm; 0: do not clip */
+    float multiplier[CLPEFT_KINDS]; /* of lr, per kind */
 } clpeft_adamw;
 /* lr 1e-3, betas 0.9 and 0.999, eps 1e-8, no decay, max_norm 1, all multipliers 1. */
 CLPEFT_API clpeft_adamw clpeft_adamw_defaults(void);

@@ -23,11 +23,11 @@ typedef enum { CLPEFT_CLASSIFY, CLPEFT_LANGUAGE_MODEL } clpeft_task;
 typedef struct {
     clpeft_task task;
     clpeft_adapter_config adapter;
-    const char *sites;    /* NULL: "query,value" */
-    size_t classes;       /* at least 2; 0 for a language model, which has no head of its own */
+    const char *sites; /* NULL: "query,value" */
+    size_t classes;    /* at least 2; 0 for a language model, which has no head of its own */
     clpeft_pool pool;
-    float feature_scale;  /* 0: 1. MiniLM's pooled features are small: 4 trains a zero-started head well */
-    clpeft_adamw adamw;   /* lr is that of the adapter; adamw.multiplier[CLPEFT_KIND_HEAD...] gives the head's */
+    float feature_scale; /* 0: 1. MiniLM's pooled features are small: 4 trains a zero-started head well */
+    clpeft_adamw adamw;  /* lr is that of the adapter; adamw.multiplier[CLPEFT_KIND_HEAD...] gives the head's */
     uint64_t warmup, total_steps; /* of the schedule; total_steps 0 with CLPEFT_DECAY_NONE only */
     clpeft_decay decay;
 } clpeft_trainer_options;
@@ -43,25 +43,27 @@ CLPEFT_API clpeft_status clpeft_trainer_create(clpeft_trainer **trainer, clpeft_
 CLPEFT_API void clpeft_trainer_destroy(clpeft_trainer *trainer);
 
 typedef struct {
-    uint64_t step;      /* steps taken so far, this one too; skipped ones count */
-    double loss;        /* mean over the rows that count: sequences, or tokens */
+    uint64_t step; /* steps taken so far, this one too; skipped ones count */
+    double loss;   /* mean over the rows that count: sequences, or tokens */
     double lr;
-    float grad_norm;    /* before clipping */
-    int applied;        /* 0: loss or gradient was not finite and nothing changed */
-    uint64_t skipped;   /* such steps so far */
+    float grad_norm;  /* before clipping */
+    int applied;      /* 0: loss or gradient was not finite and nothing changed */
+    uint64_t skipped; /* such steps so far */
     size_t correct, counted;
 } clpeft_step_result;
 
 /* One training step: materialize, forward, backward, generator backward, clip, AdamW. A batch of more tokens or sequences
  * than the model is made for is taken in parts, so that its size is not limited by memory. result NULL: enqueue and return; else
  * wait for the step and fill it. A skipped step is reported in result, not by the status. */
-CLPEFT_API clpeft_status clpeft_train_step(clpeft_trainer *trainer, const clpeft_batch *batch, clpeft_step_result *result);
+CLPEFT_API clpeft_status clpeft_train_step(clpeft_trainer *trainer, const clpeft_batch *batch,
+                                           clpeft_step_result *result);
 
 /* The parts of a step, for gradient accumulation and data parallel training: several calls of clpeft_train_gradient (each adds its
  * batch's gradient of weight * summed loss), then clpeft_train_update. */
 CLPEFT_API clpeft_status clpeft_train_begin(clpeft_trainer *trainer);
 CLPEFT_API clpeft_status clpeft_train_gradient(clpeft_trainer *trainer, const clpeft_batch *batch, float weight);
-CLPEFT_API clpeft_status clpeft_train_collect(clpeft_trainer *trainer); /* adapter's gradients into the arena: all-reduce after it */
+CLPEFT_API clpeft_status
+clpeft_train_collect(clpeft_trainer *trainer); /* adapter's gradients into the arena: all-reduce after it */
 CLPEFT_API clpeft_status clpeft_train_update(clpeft_trainer *trainer, clpeft_step_result *result);
 
 /* Forward only, without dropout; not between begin and update. logits f32 [S,classes], predicted i32 [S], losses f32 [S]
@@ -81,14 +83,15 @@ CLPEFT_API uint64_t clpeft_trainer_steps(const clpeft_trainer *trainer); /* take
 /* Save all that training needs to go on to the same bits: parameters, both moments, step, counters, config and seeds, in one
  * safetensors file (theta.<name>, moment1.<name>, moment2.<name>; config as JSON in the metadata). extra: pairs of the
  * caller's own for the metadata (label names, ...). Atomic, as clpeft_safetensors_write. Blocks. */
-CLPEFT_API clpeft_status clpeft_trainer_save(const clpeft_trainer *trainer, const char *path, const clpeft_write_meta *extra,
-                                             size_t n_extra);
+CLPEFT_API clpeft_status clpeft_trainer_save(const clpeft_trainer *trainer, const char *path,
+                                             const clpeft_write_meta *extra, size_t n_extra);
 /* Make a trainer from a checkpoint.
  * Errors: CLPEFT_INVALID_FILE, CLPEFT_UNSUPPORTED (made for a model of other shape or other weights: the message says which). */
 CLPEFT_API clpeft_status clpeft_trainer_load(clpeft_trainer **trainer, clpeft_model *model, const char *path);
 /* The options a checkpoint was trained with, without loading a model: options->sites points to sites, of size bytes, which holds
  * the list. Other pairs of the metadata are read through clpeft_file. */
-CLPEFT_API clpeft_status clpeft_trainer_peek(const char *path, clpeft_trainer_options *options, char *sites, size_t size);
+CLPEFT_API clpeft_status clpeft_trainer_peek(const char *path, clpeft_trainer_options *options, char *sites,
+                                             size_t size);
 
 #ifdef __cplusplus
 }

@@ -31,7 +31,8 @@ typedef struct {
  * folder, from where later contexts on this device, driver and version of the library take it; ctx itself stays as it is. A
  * candidate must win by more than 3 % over what came before it, so that noise changes nothing. report may be NULL. Blocks.
  * Errors:  CLPEFT_INVALID_ARGUMENT (ctx or result NULL), OpenCL's own codes from the parameters in use */
-CLPEFT_API clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *user, clpeft_tune_result *result);
+CLPEFT_API clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *user,
+                                     clpeft_tune_result *result);
 
 #ifdef __cplusplus
 }
