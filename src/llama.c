@@ -45,9 +45,10 @@ static clpeft_view up_of(const clpeft_model *m, clpeft_view gate_up)
     return (clpeft_view){ gate_up.buf, gate_up.off + m->info.ffn, gate_up.ld };
 }
 
-static clp_llama_acts *acts_of(const clpeft_model *m, size_t b)
+/* Memory for a block's activations; those that no backward follows share the first block's. */
+static clp_llama_acts *acts_of(const clpeft_model *m, size_t b, int keep)
 {
-    return &clp_llama_of(m)->acts[b % clp_llama_of(m)->n_acts];
+    return &clp_llama_of(m)->acts[keep ? b % clp_llama_of(m)->n_acts : 0];
 }
 
 static clpeft_status norm(const clpeft_model *m, size_t which, clpeft_view x, clpeft_view y, clpeft_view stat,
@@ -107,7 +108,7 @@ static clpeft_status block_forward(clpeft_model *m, const clpeft_adapter *adapte
                                    clpeft_view y, cl_command_queue queue)
 {
     const clp_llama_net *net = m->net;
-    const clp_llama_acts *a = acts_of(m, b);
+    const clp_llama_acts *a = acts_of(m, b, keep);
     const size_t layer = b * LLAMA_LAYERS;
     clpeft_status status = CLPEFT_OK;
 
@@ -162,7 +163,7 @@ static clpeft_status ffn_backward(clpeft_model *m, clpeft_adapter *adapter, size
                                   cl_command_queue queue)
 {
     const clp_llama_net *net = m->net;
-    const clp_llama_acts *a = acts_of(m, b);
+    const clp_llama_acts *a = acts_of(m, b, 1);
     const size_t layer = b * LLAMA_LAYERS;
     const clpeft_view gate = a->gate_up, up = up_of(m, gate);
     clpeft_status status = CLPEFT_OK;
@@ -184,7 +185,7 @@ static clpeft_status attention_backward(clpeft_model *m, clpeft_adapter *adapter
                                         cl_command_queue queue)
 {
     const clp_llama_net *net = m->net;
-    const clp_llama_acts *a = acts_of(m, b);
+    const clp_llama_acts *a = acts_of(m, b, 1);
     const clpeft_attention_shape shape = attention_shape(m);
     const clpeft_view q = a->qkv, k = key_of(m, q), v = value_of(m, q);
     const clpeft_view dq = net->dqkv, dk = key_of(m, dq), dv = value_of(m, dq);

@@ -24,8 +24,9 @@ void clp_pretrained_hash(clp_pretrained *w, const void *bytes, size_t n)
 static clpeft_status open_folder(clp_pretrained *w, const char *path)
 {
     clpeft_status status = CLPEFT_OK;
-    const size_t size = strlen(path) + sizeof "/model.safetensors";
+    const size_t size = strlen(path) + sizeof "/model.safetensors.index.json";
     char *name = malloc(size);
+    struct stat info;
 
     REQUIRE(name, CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");
     snprintf(name, size, "%s/config.json", path);
@@ -33,6 +34,8 @@ static clpeft_status open_folder(clp_pretrained *w, const char *path)
     status = clp_config_text(w->config, "model_type", NULL, &w->type);
     if (status != CLPEFT_OK) clp_fail_in("%s", name);
     TRY(status);
+    snprintf(name, size, "%s/model.safetensors.index.json", path);
+    REQUIRE(stat(name, &info) != 0, CLPEFT_UNSUPPORTED, "%s: a model in several files is not known; join them into one", name);
     snprintf(name, size, "%s/model.safetensors", path);
     TRY(clpeft_file_open(&w->file, name));
 out:

@@ -214,6 +214,21 @@ START_TEST(bad_models_are_refused)
 }
 END_TEST
 
+START_TEST(a_model_in_several_files_is_refused)
+{
+    decoder m = decoder_make((decoder){ 0 });
+    clpeft_model *model = NULL;
+    char name[100];
+
+    decoder_write_folder(&m, CLPEFT_F32, "");
+    snprintf(name, sizeof name, "%s/model.safetensors.index.json", m.dir);
+    fclose(fopen(name, "w"));
+    ck_fails(CLPEFT_UNSUPPORTED, "several files", clpeft_model_load(&model, dev.ctx, m.path, &decoder_options));
+    unlink(name);
+    decoder_free(&m);
+}
+END_TEST
+
 static void add(TCase *t)
 {
     tcase_add_loop_test(t, hidden_states_match_float64, 0, sizeof variants / sizeof *variants);
@@ -222,6 +237,7 @@ static void add(TCase *t)
     tcase_add_test(t, sites_are_named);
     tcase_add_loop_test(t, bad_configurations_are_refused, 0, sizeof configs / sizeof *configs);
     tcase_add_test(t, bad_models_are_refused);
+    tcase_add_test(t, a_model_in_several_files_is_refused);
 }
 
 int main(void)
