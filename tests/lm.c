@@ -97,7 +97,7 @@ static const struct {
     { "k_proj", CLPEFT_DORA, { .V = 70 } },           { "o_proj", CLPEFT_LORA, { .V = 70 } },
     { "gate_proj", CLPEFT_DORA, { .V = 70 } },        { "up_proj", CLPEFT_LORA, { .V = 70 } },
     { "down_proj", CLPEFT_DORA, { .V = 70 } },        { "all", CLPEFT_DORA, { .V = 70, .untied = 1 } },
-    { "q_proj", CLPEFT_LORA, { .V = 4100, .L = 1 } },
+    { "q_proj", CLPEFT_LORA, { .V = 9000, .L = 1 } },
 };
 
 /* The weights that LoRA or DoRA makes of theta, with its norms c held: g (W0 + s B A) of every site. */
