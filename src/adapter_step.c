@@ -14,7 +14,7 @@ clpeft_status clpeft_adapter_materialize(clpeft_adapter *x, uint64_t step, int t
     if (x->config.magnitude) TRY(clp_gain(x, &s, step, training));
     TRY(clp_fill_zero(&s, x->back, 0, x->size.back));
     x->set.dropout = training ? x->config.dropout : 0;
-    x->set.dropout_seed = clp_mix(x->config.seed, step);
+    x->set.dropout_seed = clp_mix(x->config.seed, step), x->set.first_token = 0;
     status = clp_end(&s, event);
 out:
     return status;

@@ -37,7 +37,7 @@ static clpeft_status prepare(clp_stream *s, const clpeft_linear *l, const clpeft
         c->tape = tape.buf, c->tape_off = tape.off;
     }
     if (c->low) {
-        c->dropout = set->dropout;
+        c->dropout = set->dropout, c->first_token = set->first_token;
         c->dropout_seed = set->dropout_seed + 0x9e3779b97f4a7c15u * (uint64_t)(c->low - set->layers + 1);
     }
 out:
@@ -101,7 +101,7 @@ clpeft_status clp_dropped_input(clp_stream *s, const clp_layer_call *c, clpeft_v
         TRY(clpeft_activate(s->ctx, c->f, c->T, K, c->x, out, s->queue, 0, NULL, NULL));
         in = out;
     }
-    TRY(clpeft_dropout(s->ctx, c->T, K, c->dropout, c->dropout_seed, 0, in, out, s->queue, 0, NULL, NULL));
+    TRY(clpeft_dropout(s->ctx, c->T, K, c->dropout, c->dropout_seed, c->first_token, in, out, s->queue, 0, NULL, NULL));
 out:
     return status;
 }
@@ -112,7 +112,7 @@ clpeft_status clp_dropped_gradient(clp_stream *s, const clp_layer_call *c, clpef
     clpeft_status status = CLPEFT_OK;
 
     TRY(clp_order(s));
-    TRY(clpeft_dropout(s->ctx, c->T, K, c->dropout, c->dropout_seed, 0, t, t, s->queue, 0, NULL, NULL));
+    TRY(clpeft_dropout(s->ctx, c->T, K, c->dropout, c->dropout_seed, c->first_token, t, t, s->queue, 0, NULL, NULL));
     if (c->f != CLPEFT_IDENTITY)
         TRY(clpeft_activate_backward(s->ctx, c->f, c->T, K, c->x, t, t, s->queue, 0, NULL, NULL));
     TRY(clpeft_add(s->ctx, c->T, K, 1, c->dx, 1, t, c->dx, s->queue, 0, NULL, NULL));

@@ -44,6 +44,7 @@ typedef struct {
     float dropout_rate;    /* of the config: sizes the workspace */
     float dropout;         /* of this step: 0 when evaluating */
     uint64_t dropout_seed; /* of this step */
+    size_t first_token;    /* the dropout masks are those of this token of the step's batch and the next ones */
 } clp_lowrank_set;
 
 /* The entry of a layer, or NULL: no adapter, or no site there. */

@@ -16,6 +16,7 @@ typedef struct {
     float accumulate;
     float dropout;         /* of the low-rank path, 0: none */
     uint64_t dropout_seed; /* of this layer and step */
+    size_t first_token;    /* of its masks */
     cl_mem tape;           /* NULL: U and Z are scratch */
     size_t tape_off;       /* elements */
     cl_mem scratch;

@@ -1,4 +1,5 @@
 /* train.c - one training step: materialize, forward, backward, update. */
+#include "adapter.h"
 #include "trainer.h"
 
 #include <math.h>
@@ -52,7 +53,8 @@ static clpeft_batch part_from(clpeft_trainer *t, const clpeft_batch *batch, size
                            .row_start = t->rows,
                            .tokens = batch->tokens ? batch->tokens + from : NULL,
                            .pixels = batch->pixels ? batch->pixels + first * pixels : NULL,
-                           .labels = !batch->labels ? NULL : batch->labels + (by_token(t) ? (size_t)from : first) };
+                           .labels = !batch->labels ? NULL : batch->labels + (by_token(t) ? (size_t)from : first),
+                           .first_token = batch->first_token + (size_t)from };
 }
 
 clpeft_status clpeft_train_begin(clpeft_trainer *t)
@@ -71,26 +73,40 @@ out:
     return status;
 }
 
+/* Of as many sequences as the model takes at once. */
+static clpeft_status part_gradient(clpeft_trainer *t, const clpeft_batch *part, float weight)
+{
+    clpeft_model *m = t->model;
+    clpeft_status status = CLPEFT_OK;
+    clpeft_view y;
+
+    t->adapter->set.first_token = part->first_token;
+    TRY(clpeft_model_forward(m, t->adapter, part, 1, &y, t->queue, 0, NULL, NULL));
+    if (by_token(t)) {
+        TRY(clp_lm_head_backward(&t->lm_head, part->labels, weight, y, t->queue));
+    } else {
+        TRY(clp_head_forward(&t->head, m->T, m->S, m->row_start, y, t->queue));
+        TRY(clp_head_backward(&t->head, m->T, m->S, m->row_start, part->labels, weight, y, t->queue));
+    }
+    TRY(clpeft_model_backward(m, t->adapter, y, t->queue, 0, NULL, NULL));
+out:
+    return status;
+}
+
 clpeft_status clpeft_train_gradient(clpeft_trainer *t, const clpeft_batch *batch, float weight)
 {
     clpeft_status status = CLPEFT_OK;
-    clpeft_model *m;
-    clpeft_view y;
     size_t counted = 0;
+    clpeft_batch part;
 
     REQUIRE(t && t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT,
             "clpeft_train_gradient: no clpeft_train_begin before it");
     REQUIRE(isfinite(weight), CLPEFT_INVALID_ARGUMENT, "clpeft_train_gradient: weight is %g", (double)weight);
     TRY(check_labelled(t, batch, &counted));
-    m = t->model;
-    TRY(clpeft_model_forward(m, t->adapter, batch, 1, &y, t->queue, 0, NULL, NULL));
-    if (by_token(t)) {
-        TRY(clp_lm_head_backward(&t->lm_head, batch->labels, weight, y, t->queue));
-    } else {
-        TRY(clp_head_forward(&t->head, m->T, m->S, m->row_start, y, t->queue));
-        TRY(clp_head_backward(&t->head, m->T, m->S, m->row_start, batch->labels, weight, y, t->queue));
+    for (size_t first = 0; first < batch->S; first += part.S) {
+        part = part_from(t, batch, first);
+        TRY(part_gradient(t, &part, weight));
     }
-    TRY(clpeft_model_backward(m, t->adapter, y, t->queue, 0, NULL, NULL));
     t->counted += counted;
 out:
     return status;
@@ -154,16 +170,12 @@ clpeft_status clpeft_train_step(clpeft_trainer *t, const clpeft_batch *batch, cl
 {
     clpeft_status status = CLPEFT_OK;
     size_t counted = 0;
-    clpeft_batch part;
 
     REQUIRE(t, CLPEFT_INVALID_ARGUMENT, "clpeft_train_step: trainer is NULL");
     TRY(check_labelled(t, batch, &counted));
     REQUIRE(counted > 0, CLPEFT_INVALID_ARGUMENT, "clpeft_train_step: no row of the batch has a label");
     TRY(clpeft_train_begin(t));
-    for (size_t first = 0; first < batch->S; first += part.S) {
-        part = part_from(t, batch, first);
-        TRY(clpeft_train_gradient(t, &part, 1.0f / (float)counted));
-    }
+    TRY(clpeft_train_gradient(t, batch, 1.0f / (float)counted));
     TRY(clpeft_train_collect(t));
     TRY(clpeft_train_update(t, result));
 out:

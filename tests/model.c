@@ -207,7 +207,7 @@ START_TEST(bad_batches_are_refused)
     tiny_write(&m, "");
     ck_ok(clpeft_model_load(&model, dev.ctx, m.dir, &options));
 #define FORWARD(...) \
-    clpeft_model_forward(model, NULL, &(clpeft_batch){ __VA_ARGS__, NULL }, 0, &y, dev.queue, 0, NULL, NULL)
+    clpeft_model_forward(model, NULL, &(clpeft_batch){ __VA_ARGS__, NULL, 0 }, 0, &y, dev.queue, 0, NULL, NULL)
     ck_fails(CLPEFT_INVALID_ARGUMENT, "NULL", FORWARD(1, start, NULL, NULL));
     ck_fails(CLPEFT_INVALID_SIZE, "0 sequences", FORWARD(0, start, tiny_tokens, NULL));
     ck_fails(CLPEFT_INVALID_SIZE, "3 sequences", FORWARD(3, two, tiny_tokens, NULL));

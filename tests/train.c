@@ -122,14 +122,19 @@ static void accumulate(clpeft_trainer *t, size_t first, size_t end)
     int32_t rows[8];
     for (size_t q = first; q <= end; q++) rows[q - first] = tiny_row_start[q] - tiny_row_start[first];
     const clpeft_batch part = {
-        .S = end - first, .row_start = rows, .tokens = tiny_tokens + tiny_row_start[first], .labels = labels + first
+        .S = end - first,
+        .row_start = rows,
+        .tokens = tiny_tokens + tiny_row_start[first],
+        .labels = labels + first,
+        .first_token = (size_t)tiny_row_start[first],
     };
     ck_ok(clpeft_train_gradient(t, &part, 0.25f));
 }
 
 START_TEST(two_halves_are_one_batch)
 {
-    const clpeft_trainer_options o = options_of(CLPEFT_HORA);
+    clpeft_trainer_options o = options_of(CLPEFT_HORA);
+    o.adapter.dropout = 0.2f; /* the masks of one batch */
     fixture f = start(&o);
     const clpeft_batch batch = labelled();
     clpeft_step_result whole, halves;
@@ -155,7 +160,8 @@ END_TEST
 
 START_TEST(a_large_batch_is_taken_in_parts)
 {
-    const clpeft_trainer_options o = options_of(CLPEFT_DORA);
+    clpeft_trainer_options o = options_of(CLPEFT_DORA);
+    o.adapter.dropout = 0.2f;
     const clpeft_model_options little = { .max_tokens = 11, .max_sequences = 2 };
     fixture f = start(&o);
     const clpeft_batch batch = labelled();
@@ -176,7 +182,6 @@ START_TEST(a_large_batch_is_taken_in_parts)
     ck_ok(clpeft_trainer_evaluate(other, &batch, again, NULL, losses_again));
     for (int i = 0; i < 15; i++) expect_near(again[i], logits[i], 1e-5, "logit %d", i);
     for (int i = 0; i < 5; i++) expect_near(losses_again[i], losses[i], 1e-5, "loss of row %d", i);
-    ck_fails(CLPEFT_INVALID_SIZE, "5 sequences", clpeft_train_gradient((clpeft_train_begin(other), other), &batch, 1));
     clpeft_trainer_destroy(other);
     clpeft_model_destroy(model);
     stop(&f);

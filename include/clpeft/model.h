@@ -64,6 +64,8 @@ typedef struct {
         *labels; /* [S] for a classifier, [T] for a language model (the next token, -1: not counted); NULL: none */
     const float *
         pixels; /* [S,channels,image_size,image_size], normalised, for a model of images; row_start and tokens are then not read */
+    size_t
+        first_token; /* of a training: tokens of the step's whole batch that stand before these, which key the dropout masks */
 } clpeft_batch;
 
 /* Last hidden states of a batch: *y is a view [T,width] into the model's own memory, valid until the next call. keep: hold

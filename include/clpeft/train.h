@@ -59,7 +59,8 @@ CLPEFT_API clpeft_status clpeft_train_step(clpeft_trainer *trainer, const clpeft
                                            clpeft_step_result *result);
 
 /* The parts of a step, for gradient accumulation and data parallel training: several calls of clpeft_train_gradient (each adds its
- * batch's gradient of weight * summed loss), then clpeft_train_update. */
+ * batch's gradient of weight * summed loss; a large batch is taken in parts), then clpeft_train_update. batch->first_token counts
+ * the tokens of the step's other batches before this one, so that dropout is that of one batch of all of them. */
 CLPEFT_API clpeft_status clpeft_train_begin(clpeft_trainer *trainer);
 CLPEFT_API clpeft_status clpeft_train_gradient(clpeft_trainer *trainer, const clpeft_batch *batch, float weight);
 CLPEFT_API clpeft_status
