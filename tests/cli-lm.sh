@@ -1,10 +1,11 @@
 #!/bin/sh
-# cli-lm.sh FINETUNE_LM TEST_DOCUMENTS - the language model's trainer as a user sees it, on a tiny random model: what it learns, what
-# it writes, how it resumes, what it refuses. TEST_DOCUMENTS is the unit test of its parts. With CLPEFT_TEST_GGUF also on a real
-# model.
+# cli-lm.sh FINETUNE_LM TEST_DOCUMENTS [sanitized] - the language model's trainer as a user sees it, on a tiny random model: what
+# it learns, what it writes, how it resumes, what it refuses. TEST_DOCUMENTS is the unit test of its parts. With CLPEFT_TEST_GGUF
+# also on a real model.
 set -u
 program=$(realpath "$1")
 documents=$(realpath "$2")
+build=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -113,14 +114,18 @@ check_refusals() {
     refused "one prompt only" generate --model tiny.gguf --adapter whole a b
 }
 
-# The real model: a few steps lower the perplexity of what it has not seen, in less than 700 MB.
+# The real model: ten steps of 512 tokens lower the perplexity of what it has not seen, in less than 700 MB. A step before them
+# compiles the kernels: the memory that the compiler takes in the process is not counted, nor what a sanitizer adds.
 check_real() {
     sh "$here/../examples/data/wordnet-lm.sh" --train 2000 --test 60 . || return
-    run --model "$CLPEFT_TEST_GGUF" --train wordnet-lm-train.jsonl --eval wordnet-lm-test.jsonl --steps 10 --warmup 2 --out real --log real.jsonl
+    set -- --model "$CLPEFT_TEST_GGUF" --train wordnet-lm-train.jsonl --eval wordnet-lm-test.jsonl --tokens 512 --warmup 1
+    run "$@" --steps 1 --samples 1 --sample-tokens 2 --out first
+    run "$@" --steps 10 --out real --log real.jsonl
     tail -n 1 real.jsonl | python3 -c '
 import json, sys
-last = json.loads(sys.stdin.read())
-assert last["perplexity_after"] < 0.75 * last["perplexity_before"] and last["peak_memory_bytes"] < 700e6, last' || fail "real model"
+last, sanitized = json.loads(sys.stdin.read()), sys.argv[1] == "sanitized"
+assert last["perplexity_after"] < 0.75 * last["perplexity_before"], last
+assert sanitized or last["peak_memory_bytes"] < 700e6, last' "$build" || fail "real model"
 }
 
 awk 'BEGIN { for (i = 0; i < 300; i++) printf "red " }' >long.txt
