@@ -29,6 +29,17 @@ typedef CAT(uint, VW) VU;
 #endif
 #define NR (2 * VW) /* columns of a register tile */
 
+/* X(0) X(1) ... X(n - 1): loops over registers are written out, which not all compilers do when told to. */
+#define ALL1(X) X(0)
+#define ALL2(X) ALL1(X) X(1)
+#define ALL4(X) ALL2(X) X(2) X(3)
+#define ALL6(X) ALL4(X) X(4) X(5)
+#define ALL8(X) ALL6(X) X(6) X(7)
+#define ALL10(X) ALL8(X) X(8) X(9)
+#define ALL12(X) ALL10(X) X(10) X(11)
+#define ALL14(X) ALL12(X) X(12) X(13)
+#define ALL16(X) ALL14(X) X(14) X(15)
+
 /* Lanes 0, 1, 2, ... */
 #if VW == 1
 #define LANES 0

@@ -1,5 +1,5 @@
 /* lanes.cl - pieces of matrices in private memory, a row or a column a lane; D columns. What has to be in registers gets a
- * name of its own: loops over it are written out by ALL8(X) = X(0) X(1) ... X(7). */
+ * name of its own: loops over it are written out by ALL8(X). */
 #pragma OPENCL FP_CONTRACT OFF
 
 #define IN(x) __global const float *restrict x, ulong x##_off, ulong x##_ld
@@ -9,12 +9,6 @@
 /* Packed tokens: sequence i has rows row_start[i] to row_start[i+1]; a value outside of 0..T does not lead out of a matrix. */
 #define SEQUENCES ulong T, __global const int *restrict row_start, ulong row_start_off, ulong row_start_ld
 #define SEQUENCE_START(i) (ulong)clamp((long)row_start[row_start_off + (i) * row_start_ld], 0l, (long)T)
-
-#define ALL1(X) X(0)
-#define ALL2(X) ALL1(X) X(1)
-#define ALL4(X) ALL2(X) X(2) X(3)
-#define ALL8(X) ALL4(X) X(4) X(5) X(6) X(7)
-#define ALL16(X) ALL8(X) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 
 #define WHOLE (D % VW == 0) /* rows are whole vectors */
 #define ROWS 8              /* rows at once: their sums leave registers free, of 32 or of 16 where vectors are narrower */

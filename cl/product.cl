@@ -34,16 +34,16 @@ static inline V LOAD_W(__global const ushort *p)
 #define BETA 32    /* v += beta C[m,n] */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
-/* One step of K: tile += column of A x row of W. */
-#define STEP(x)                                                                                    \
-    {                                                                                              \
-        V bv[NV];                                                                                  \
-        _Pragma("unroll") for (int v = 0; v < NV; v++) bv[v] = LOAD_W(b + v * VW);                 \
-        _Pragma("unroll") for (int r = 0; r < MR; r++) {                                           \
-            const V xv = x;                                                                        \
-            _Pragma("unroll") for (int v = 0; v < NV; v++) acc[r][v] = fma(xv, bv[v], acc[r][v]);  \
-        }                                                                                          \
-    }
+/* tile += column x of A times a row of vectors; x names row r's value. NV is 1 or 2. */
+#if NV == 2
+#define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
+#else
+#define ROW(x, r) acc[r][0] = fma((V)(x), b0, acc[r][0]);
+#endif
+#define ALL_ROWS CAT(ALL, MR)
+#define WHOLE(r) ROW(x_rows[r * a_row], r)
+#define SOME(r) ROW(r < rows ? x_rows[r * a_row] : 0.0f, r)
+#define LOW(r) ROW(uu[r * u_ld + l], r)
 
 /* sites[j]: first and last + 1 of the R columns for column panel j, its first column in z or -1, unused. */
 __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict a, ulong a_off, ulong a_row,
@@ -71,9 +71,15 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             for (int r = 0; r < MR; r++)
                 for (int v = 0; v < NV; v++) acc[r][v] = k0 ? LOAD(kept + (r * NV + v) * VW) : (V)(0.0f);
             if (rows == MR) {
-                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) STEP(x_rows[r * a_row])
+                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
+                    const V b0 = LOAD_W(b), b1 = NV == 2 ? LOAD_W(b + VW) : b0;
+                    ALL_ROWS(WHOLE)
+                }
             } else {
-                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) STEP(r < rows ? x_rows[r * a_row] : 0.0f)
+                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
+                    const V b0 = LOAD_W(b), b1 = NV == 2 ? LOAD_W(b + VW) : b0;
+                    ALL_ROWS(SOME)
+                }
             }
             if (k0 + DEPTH < K) {
                 for (int r = 0; r < MR; r++)
@@ -82,13 +88,8 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             }
             __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
             for (int l = site.s0; l < site.s1; l++) {
-                V bv[NV];
-#pragma unroll
-                for (int v = 0; v < NV; v++) bv[v] = LOAD(ee + l * e_ld + v * VW);
-#pragma unroll
-                for (int r = 0; r < MR; r++)
-#pragma unroll
-                    for (int v = 0; v < NV; v++) acc[r][v] = fma((V)(uu[r * u_ld + l]), bv[v], acc[r][v]);
+                const V b0 = LOAD(ee + l * e_ld), b1 = NV == 2 ? LOAD(ee + l * e_ld + VW) : b0;
+                ALL_ROWS(LOW)
             }
             for (int v = 0; v < NV; v++) {
                 const size_t n = n0 + v * VW;

@@ -1,6 +1,7 @@
 /* widen.cl - plain rows of W0 [N,K] in any type (block.cl) to f32 operands of the products.
  *   -D TARGET=  0 panels of W0^T [ceil(N/NR)][K][NR], 1 panels of W0 [ceil(K/NR)][N][NR], 2 plain rows */
 #include "block.cl"
+#include "strip.cl"
 #define D 32 /* columns of a tile */
 #include "lanes.cl"
 
@@ -11,7 +12,7 @@ static inline void store_row(const float *tile, __global float *out)
     STORE(LOAD(tile + VW), out + VW);
 }
 
-/* NR rows of a work item: 32 columns at a time.   Launch: global ceil(N/NR). row_bytes: from one row to the next. */
+/* NR rows and STRIP columns of a work item, 32 columns at a time.   Launch: global ceil(N/NR), ceil(K/STRIP). row_bytes: from one row to the next. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void widen(ulong N, ulong K, ulong row_bytes, __global const uchar *w, ulong w_off, __global float *out, ulong out_off)
 {
@@ -21,7 +22,7 @@ void widen(ulong N, ulong K, ulong row_bytes, __global const uchar *w, ulong w_o
     out += out_off;
     w += w_off + j * NR * row_bytes;
     for (int i = rows * D; i < NR * D; i++) tile[i] = 0.0f;
-    for (size_t k0 = 0; k0 < K; k0 += D) {
+    for (size_t k0 = STRIP_BEGIN(1); k0 < STRIP_END(1, K); k0 += D) {
         const int count = (int)min((ulong)D, K - k0);
         for (int r = 0; r < rows; r++) row_part(w + r * row_bytes, k0 / D, count, tile + r * D);
 #if TARGET == 0

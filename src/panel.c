@@ -35,36 +35,38 @@ static const char *element(size_t bytes)
 
 clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel, size_t off)
 {
-    const size_t NR = clp_panel_columns(s->ctx), global = (N + NR - 1) / NR, one = 1;
+    const size_t NR = clp_panel_columns(s->ctx), global[2] = { (N + NR - 1) / NR, clp_strips(K) }, one[2] = { 1, 1 };
     const clp_arg args[] = { SIZE(N), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
     s->bytes = 2.0 * (double)bytes * (double)N * (double)K;
-    return clp_run(s, "pack", "pack_columns", element(bytes), ARGS(args), 1, &global, &one);
+    return clp_run(s, "pack", "pack_columns", element(bytes), ARGS(args), 2, global, one);
 }
 
 clpeft_status clp_pack_columns_transposed(clp_stream *s, size_t first, size_t rows, size_t K, size_t bytes,
                                           clpeft_view w, cl_mem panel, size_t off)
 {
-    const size_t NR = clp_panel_columns(s->ctx), global = (first + rows + NR - 1) / NR - first / NR, one = 1;
+    const size_t NR = clp_panel_columns(s->ctx),
+                 global[2] = { (first + rows + NR - 1) / NR - first / NR, clp_strips(K) }, one[2] = { 1, 1 };
     const clp_arg args[] = { SIZE(first), SIZE(rows), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
     s->bytes = 2.0 * (double)bytes * (double)rows * (double)K;
-    return clp_run(s, "pack", "pack_columns_transposed", element(bytes), ARGS(args), 1, &global, &one);
+    return clp_run(s, "pack", "pack_columns_transposed", element(bytes), ARGS(args), 2, global, one);
 }
 
 clpeft_status clp_pack_steps(clp_stream *s, size_t first, size_t rows, size_t N, size_t K, size_t bytes, clpeft_view w,
                              cl_mem panel, size_t off)
 {
-    const size_t NR = clp_panel_columns(s->ctx), global = (K + NR - 1) / NR, one = 1;
+    const size_t NR = clp_panel_columns(s->ctx), global[2] = { (K + NR - 1) / NR, clp_strips(rows) }, one[2] = { 1, 1 };
     const clp_arg args[] = { SIZE(first), SIZE(rows), SIZE(N), SIZE(K), VIEW(w), BUFFER(panel), SIZE(off) };
     s->bytes = 2.0 * (double)bytes * (double)rows * (double)K;
-    return clp_run(s, "pack", "pack_steps", element(bytes), ARGS(args), 1, &global, &one);
+    return clp_run(s, "pack", "pack_steps", element(bytes), ARGS(args), 2, global, one);
 }
 
-/* Groups of rows of a work item: the tuned number, or fewer when there would not be enough work items for all compute units. */
-static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t column_panels)
+/* Groups of rows of a work item: the tuned number, or fewer when there would not be enough work items for all compute units,
+ * or its loops would be too long (strip.cl). */
+static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t column_panels, size_t K)
 {
     const size_t wanted = 4 * (size_t)ctx->info.compute_units;
     size_t block = ctx->tuning.block;
-    while (block > 1 && column_panels * ((row_groups + block - 1) / block) < wanted) block--;
+    while (block > 1 && (column_panels * ((row_groups + block - 1) / block) < wanted || block * K > 16384)) block--;
     return block;
 }
 
@@ -73,7 +75,8 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     const clp_tuning *t = &s->ctx->tuning;
     const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector,
                  row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
-    const size_t column_panels = (p->N + columns - 1) / columns, block = block_rows(s->ctx, row_groups, column_panels);
+    const size_t column_panels = (p->N + columns - 1) / columns,
+                 block = block_rows(s->ctx, row_groups, column_panels, p->K);
     const size_t global[2] = { column_panels, (row_groups + block - 1) / block }, one[2] = { 1, 1 };
     const size_t a_row = p->transposed ? 1 : p->a.ld, a_step = p->transposed ? p->a.ld : 1;
     const cl_mem some = p->c.buf;

@@ -11,6 +11,13 @@ static inline size_t clp_panel_columns(const clpeft_context *ctx)
     return 2 * (size_t)ctx->tuning.vector;
 }
 
+/* Work items that share a loop of n steps: STRIP of cl/strip.cl steps each. */
+enum { CLP_STRIP = 512 };
+static inline size_t clp_strips(size_t n)
+{
+    return (n + CLP_STRIP - 1) / CLP_STRIP;
+}
+
 /* Elements of a packed right operand [K,N]. */
 static inline size_t clp_panel_columns_size(const clpeft_context *ctx, size_t K, size_t N)
 {

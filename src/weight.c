@@ -264,20 +264,20 @@ size_t clp_weight_scratch(const clpeft_linear *l, int backward)
 static clpeft_status turn(clp_stream *s, const clpeft_linear *l, cl_mem scratch, size_t scratch_off,
                           clp_operand *operand)
 {
-    const size_t bytes = clpeft_dtype_bytes(l->dtype), NR = clp_panel_columns(l->ctx), global = (l->K + NR - 1) / NR,
-                 one = 1;
+    const size_t bytes = clpeft_dtype_bytes(l->dtype), NR = clp_panel_columns(l->ctx),
+                 global[2] = { (l->K + NR - 1) / NR, clp_strips(l->N) }, one[2] = { 1, 1 };
     const size_t from = l->forward_off / bytes, to = scratch_off * 4 / bytes;
     const clp_arg args[] = { SIZE(l->N), SIZE(l->K), BUFFER(l->storage), SIZE(from), BUFFER(scratch), SIZE(to) };
     *operand = (clp_operand){ scratch, to, l->dtype };
     s->bytes = 2.0 * (double)bytes * (double)l->N * (double)l->K;
-    return clp_run(s, "turn", "turn", bytes == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 1, &global, &one);
+    return clp_run(s, "turn", "turn", bytes == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 2, global, one);
 }
 
 clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int backward, cl_mem scratch,
                                  size_t scratch_off, clp_operand *operand)
 {
-    const size_t NR = clp_panel_columns(l->ctx), global = (l->N + NR - 1) / NR, one = 1,
-                 row_bytes = clp_weight_row_bytes(l);
+    const size_t NR = clp_panel_columns(l->ctx), global[2] = { (l->N + NR - 1) / NR, clp_strips(l->K) },
+                 one[2] = { 1, 1 }, row_bytes = clp_weight_row_bytes(l);
     char options[64];
 
     if (clp_weight_scratch(l, backward) == 0) {
@@ -292,13 +292,13 @@ clpeft_status clp_weight_operand(clp_stream *s, const clpeft_linear *l, int back
     *operand = (clp_operand){ scratch, scratch_off, CLPEFT_F32 };
     snprintf(options, sizeof options, "-D SOURCE=%d -D TARGET=%d", (int)l->dtype, !l->ctx->tuning.panel ? 2 : backward);
     s->bytes = (double)l->N * (double)(row_bytes + 4 * l->K);
-    return clp_run(s, "widen", "widen", options, ARGS(args), 1, &global, &one);
+    return clp_run(s, "widen", "widen", options, ARGS(args), 2, global, one);
 }
 
 clpeft_status clp_linear_read(const clpeft_linear *l, size_t row, size_t rows, float *weight, cl_command_queue queue)
 {
     const size_t bytes = rows * clp_weight_row_bytes(l), element = clpeft_dtype_bytes(l->dtype),
-                 from = l->forward_off / element, zero = 0;
+                 from = l->forward_off / element, zero = 0, global[2] = { rows, clp_strips(l->K) };
     clpeft_status status = CLPEFT_OK;
     cl_command_queue own = NULL;
     cl_mem staging = NULL;
@@ -310,7 +310,7 @@ clpeft_status clp_linear_read(const clpeft_linear *l, size_t row, size_t rows, f
     if (l->panels) TRY(clp_buffer(l->ctx, bytes, NULL, &staging));
     const clp_arg args[] = { SIZE(row), SIZE(l->K), BUFFER(l->storage), SIZE(from), BUFFER(staging), SIZE(zero) };
     if (l->panels)
-        TRY(clp_run(&s, "turn", "unpack", element == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 1, &rows, NULL));
+        TRY(clp_run(&s, "turn", "unpack", element == 4 ? "-D E=uint" : "-D E=ushort", ARGS(args), 2, global, NULL));
     narrow = l->dtype == CLPEFT_F32 ? NULL : malloc(bytes);
     REQUIRE(narrow || l->dtype == CLPEFT_F32, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_read: out of memory");
     TRY(clp_read(l->ctx, s.queue, staging ? staging : l->storage,
