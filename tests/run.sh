@@ -5,7 +5,7 @@
 #   gcc       build with -Werror; all tests on the default OpenCL device ($CLPEFT_DEVICE chooses another)
 #   clang     build with -Werror
 #   sanitize  build with AddressSanitizer and UBSan; all tests
-#   rusticl   the unit tests on Mesa's llvmpipe, a second OpenCL implementation
+#   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
 # are there too and are emptied first: the first stage starts cold, the later ones warm.
@@ -92,7 +92,7 @@ stage_sanitize() {
 
 stage_rusticl() {
     compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_TIMEOUT_MULTIPLIER=4 \
-        meson test --suite unit --timeout-multiplier 4
+        meson test --suite device --timeout-multiplier 4
 }
 
 run() { # STAGE...
