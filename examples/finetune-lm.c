@@ -11,6 +11,7 @@
 #include "trainer/packing.h"
 #include "trainer/perplexity.h"
 #include "trainer/program.h"
+#include "trainer/ranks.h"
 #include "trainer/run.h"
 #include "trainer/sample.h"
 #include "trainer/settings.h"
@@ -192,7 +193,7 @@ static void open_training(run *r, texts *t, const json_t *state, const char *pat
     open_tokenizer(t);
     read_documents(t, &t->train, training.train);
     read_documents(t, &t->eval, training.eval);
-    r->hash = documents_hash(&t->train);
+    r->hash = documents_hash(&t->train), r->eval_hash = documents_hash(&t->eval);
     shuffle_init(&t->order, t->train.n, training.seed);
     open_model(r, t, false);
     r->total = training.steps = training_steps((size_t)pack_count(&t->pack, &t->train, &t->order, t->train.n), planned);
@@ -309,12 +310,14 @@ static int run_training(int argc, char **argv)
     run r = { .task = { &perplexity, train_groups + 1, "tokens", &t, batch_for, evaluate } };
     const json_t *state = settings_read_training(&language, argc, argv, path);
 
+    ranks_start();
     interrupt_catch();
     open_training(&r, &t, state, path);
-    if (r.first == 0) show_samples(&r, &t, "before");
+    if (r.first == 0 && ranks_first()) show_samples(&r, &t, "before");
     const int status = run_train(&r);
-    if (status == EXIT_SUCCESS) show_samples(&r, &t, "after");
+    if (status == EXIT_SUCCESS && ranks_first()) show_samples(&r, &t, "after");
     close_all(&r, &t);
+    ranks_end();
     return status;
 }
 

@@ -9,6 +9,7 @@
 #include "trainer/dataset.h"
 #include "trainer/interrupt.h"
 #include "trainer/program.h"
+#include "trainer/ranks.h"
 #include "trainer/run.h"
 #include "trainer/settings.h"
 #include "trainer/shuffle.h"
@@ -65,9 +66,8 @@ static void open_model(run *r, rows *t, size_t tokens, size_t longest, bool forw
     enum { MODEL_TOKENS = 4096, MIN_SEQUENCES = 32 };
     const size_t max_sequences = training.batch > MIN_SEQUENCES ? training.batch : MIN_SEQUENCES;
     const size_t max_tokens = tokens > longest ? tokens : longest;
-    const size_t model_tokens = max_tokens < MODEL_TOKENS ? max_tokens
-                                : longest > MODEL_TOKENS  ? longest
-                                                          : MODEL_TOKENS;
+    const size_t share = ranks_most_tokens(max_tokens, longest);
+    const size_t model_tokens = share < MODEL_TOKENS ? share : longest > MODEL_TOKENS ? longest : MODEL_TOKENS;
     clpeft_model_info info;
 
     r->ctx = training_device();
@@ -113,7 +113,7 @@ static void open_training(run *r, rows *t, const json_t *state, const char *path
     t->tokenizer = tokenizer_open(training.model);
     read_rows(t, &t->train, training.train, &r->labels);
     read_rows(t, &t->eval, training.eval, &r->labels);
-    r->hash = dataset_hash(&t->train);
+    r->hash = dataset_hash(&t->train), r->eval_hash = dataset_hash(&t->eval);
     r->total = training.steps = training_steps(t->train.n, planned);
     shuffle_init(&t->order, t->train.n, training.seed);
     const size_t longest = t->eval.longest > t->train.longest ? t->eval.longest : t->train.longest;
@@ -140,11 +140,13 @@ static int run_training(int argc, char **argv)
     run r = { .task = { &run_accuracy, train_groups + 1, "tokens", &t, batch_for, evaluate } };
     const json_t *state = settings_read_training(&text, argc, argv, path);
 
+    ranks_start();
     interrupt_catch();
     open_training(&r, &t, state, path);
     const int status = run_train(&r);
     if (status == EXIT_SUCCESS) run_print_tables(&r, t.eval.n, t.eval.label);
     close_all(&r, &t);
+    ranks_end();
     return status;
 }
 

@@ -5,6 +5,7 @@
 
 #include "interrupt.h"
 #include "program.h"
+#include "ranks.h"
 
 /* exp(z_k) / sum_c exp(z_c) */
 static float softmax_of(const float *z, size_t classes, size_t k)
@@ -19,28 +20,33 @@ bool classify(classification *result, clpeft_trainer *trainer, const row_source 
 {
     float *logits = allocate(rows->most * classes, sizeof *logits);
     float *losses = allocate(rows->most, sizeof *losses);
-    double loss = 0;
-    size_t done = 0;
+    size_t done, end;
 
+    ranks_part(rows->n, &done, &end);
     *result = (classification){ .predicted = allocate(rows->n, sizeof *result->predicted),
                                 .probability = allocate(rows->n, sizeof *result->probability) };
-    while (done < rows->n && !interrupt_seen()) {
-        const clpeft_batch batch = rows->next(rows->data, done);
+    while (done < end && !interrupt_seen()) {
+        clpeft_batch batch = rows->next(rows->data, done);
+        if (batch.S > end - done) batch.S = end - done;
         must(clpeft_trainer_evaluate(trainer, &batch, logits, result->predicted + done, rows->label ? losses : NULL));
         for (size_t i = 0; i < batch.S; i++) {
             const int32_t k = result->predicted[done + i];
             result->probability[done + i] = softmax_of(logits + i * classes, classes, (size_t)k);
             if (!rows->label) continue;
             result->right += k == rows->label[done + i];
-            loss += losses[i];
+            result->loss += (double)losses[i];
         }
         done += batch.S;
     }
-    result->accuracy = (double)result->right / (double)rows->n;
-    result->loss = loss / (double)rows->n;
+    double sums[] = { (double)result->right, result->loss, done < end };
+    ranks_sum(sums, 3);
+    ranks_join(result->predicted, rows->n);
+    result->right = (size_t)sums[0];
+    result->accuracy = sums[0] / (double)rows->n;
+    result->loss = sums[1] / (double)rows->n;
     free(logits);
     free(losses);
-    return done == rows->n;
+    return sums[2] == 0;
 }
 
 void classification_free(classification *result)

@@ -7,8 +7,7 @@ static volatile sig_atomic_t seen;
 
 static void remember(int signal)
 {
-    (void)signal;
-    seen = 1;
+    seen = signal;
 }
 
 void interrupt_catch(void)
@@ -19,9 +18,15 @@ void interrupt_catch(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
 }
 
 bool interrupt_seen(void)
 {
-    return seen;
+    return seen != 0;
+}
+
+bool interrupt_ending(void)
+{
+    return seen == SIGINT || seen == SIGTERM;
 }

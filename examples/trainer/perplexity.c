@@ -5,22 +5,28 @@
 
 #include "interrupt.h"
 #include "program.h"
+#include "ranks.h"
 
 bool predict(prediction *result, clpeft_trainer *trainer, const documents *d, pack *p)
 {
     float *losses = allocate(p->max_tokens, sizeof *losses);
-    double sum = 0;
-    size_t row = 0, counted = 0;
+    double sums[3] = { 0 }; /* loss, tokens that count, interrupted */
+    size_t row, end;
 
-    while (!interrupt_seen() && pack_next(p, d, &row)) {
+    ranks_part(d->n, &row, &end);
+    while (row < end && !interrupt_seen()) {
+        pack_next(p, d, &row);
+        if (row > end) p->packed.S -= row - end;
         must(clpeft_trainer_evaluate(trainer, &p->packed, NULL, NULL, losses));
         for (size_t t = 0; t < (size_t)p->row_start[p->packed.S]; t++) {
-            sum += (double)losses[t];
-            counted += p->labels[t] >= 0;
+            sums[0] += (double)losses[t];
+            sums[1] += p->labels[t] >= 0;
         }
     }
+    sums[2] = row < end;
     free(losses);
-    *result =
-        (prediction){ .counted = counted, .loss = sum / (double)counted, .perplexity = exp(sum / (double)counted) };
-    return row == d->n;
+    ranks_sum(sums, 3);
+    const double loss = sums[0] / sums[1];
+    *result = (prediction){ .counted = (size_t)sums[1], .loss = loss, .perplexity = exp(loss) };
+    return sums[2] == 0;
 }

@@ -12,7 +12,8 @@
 
 static char name[64] = "program";
 static const char *called = name;
-static bool status_shown;
+static bool status_shown, silent;
+static char rank[32]; /* ", rank 1"; "" of a single process */
 
 void program_start(const char *program, char **argv)
 {
@@ -32,9 +33,15 @@ const char *program_called(void)
     return called;
 }
 
+void program_rank(size_t own, size_t count)
+{
+    silent = own > 0;
+    if (count > 1) snprintf(rank, sizeof rank, ", rank %zu", own);
+}
+
 bool program_on_terminal(void)
 {
-    return isatty(STDOUT_FILENO);
+    return !silent && isatty(STDOUT_FILENO);
 }
 
 static void clear_status(void)
@@ -55,6 +62,7 @@ void note(const char *format, ...)
 {
     va_list args;
 
+    if (silent) return;
     clear_status();
     va_start(args, format);
     vprintf(format, args);
@@ -72,7 +80,7 @@ static void write_error(const char *format, va_list args)
         if ((unsigned char)*c < ' ' || *c == 0x7f) *c = ' ';
     clear_status();
     fflush(stdout);
-    fprintf(stderr, "%s: %s\n", name, line);
+    fprintf(stderr, "%s%s: %s\n", name, rank, line);
 }
 
 void complain(const char *format, ...)

@@ -27,6 +27,9 @@ const char *program_called(void); /* as the user called it */
 #define PRINTS
 #endif
 
+/* One of several processes that do the same: only the first is heard on stdout, and complaints of others name the rank. */
+void program_rank(size_t own, size_t count);
+
 /* "name: sentence" on stderr, in one line whatever the sentence holds; die also ends the program, with status 2. */
 void complain(const char *format, ...) PRINTS;
 _Noreturn void die(const char *format, ...) PRINTS;

@@ -4,6 +4,7 @@
 #include "interrupt.h"
 #include "plot.h"
 #include "program.h"
+#include "ranks.h"
 #include "report.h"
 
 #include <inttypes.h>
@@ -72,11 +73,31 @@ static void log_start(run *r)
 {
     char device[300];
 
-    log_open(&r->log, training.log, r->first > 0, training.plot != NULL);
-    log_write(&r->log,
-              json_pack("{s:o, s:I, s:s, s:I}", "config", options_json(r->task.options, false), "trainable",
-                        (json_int_t)clpeft_params_trainable(clpeft_trainer_params(r->trainer)), "device",
-                        training_device_name(r->ctx, device, sizeof device), "first_step", (json_int_t)r->first + 1));
+    if (ranks_first()) log_open(&r->log, training.log, r->first > 0, training.plot != NULL);
+    log_write(&r->log, json_pack("{s:o, s:I, s:s, s:I, s:I}", "config", options_json(r->task.options, false),
+                                 "trainable", (json_int_t)clpeft_params_trainable(clpeft_trainer_params(r->trainer)),
+                                 "device", training_device_name(r->ctx, device, sizeof device), "ranks",
+                                 (json_int_t)ranks_count(), "first_step", (json_int_t)r->first + 1));
+}
+
+/* What decides the parameters, and when ranks evaluate, save and stop. */
+static void agree(const run *r)
+{
+    if (ranks_count() == 1) return;
+    json_t *settings = options_json(r->task.options, true);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } more[] = { { "steps", r->total },
+                 { "eval-every", training.eval_every },
+                 { "save-every", training.save_every },
+                 { "stop-at", training.stop_at },
+                 { "max-skipped", training.max_skipped } };
+
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        json_object_set_new(settings, more[i].name, json_integer((json_int_t)more[i].value));
+    parallel_agree(r->trainer, settings, r->hash, r->eval_hash);
+    json_decref(settings);
 }
 
 /* What a resumed run must know, and nothing that would differ between it and an uninterrupted one. */
@@ -94,6 +115,7 @@ static json_t *run_state(const run *r)
 
 static void save(const run *r, const char *file)
 {
+    if (!ranks_first()) return;
     json_t *state = run_state(r);
 
     checkpoint_save(r->trainer, state, training.out, file);
@@ -103,11 +125,12 @@ static void save(const run *r, const char *file)
 static void take_step(run *r)
 {
     clpeft_step_result result;
+    parallel_times times;
     const double start = program_clock();
     size_t units;
 
     const clpeft_batch batch = r->task.batch(r->task.data, r->step, &units);
-    must(clpeft_train_step(r->trainer, &batch, &result));
+    parallel_step(r->trainer, &batch, &result, &times);
     const double seconds = program_clock() - start;
     r->seconds[r->step++ - r->first] = seconds;
     r->in_a_row = result.applied ? 0 : r->in_a_row + 1;
@@ -115,6 +138,11 @@ static void take_step(run *r)
                              log_number(result.loss), "lr", log_number(result.lr), r->task.unit, (json_int_t)units,
                              "seconds", log_number(seconds), "grad_norm", log_number((double)result.grad_norm));
     if (!result.applied) json_object_set_new(line, "skipped", json_true());
+    if (ranks_count() > 1) {
+        json_object_set_new(line, "waiting_seconds", log_number(times.waiting));
+        json_object_set_new(line, "sending_seconds", log_number(times.sending));
+        r->times.waiting += times.waiting, r->times.sending += times.sending;
+    }
     log_write(&r->log, line);
     progress_step(&r->progress, r->step, result.loss, units, seconds);
     if (!result.applied)
@@ -151,7 +179,7 @@ static outcome train(run *r)
         const bool end = r->step == r->total, first = r->step == 0;
         if ((first || training_due(r->step, training.eval_every, r->total)) && r->evaluated != (int64_t)r->step)
             evaluate(r);
-        const bool stop = interrupt_seen() || (r->step == training.stop_at && r->step > r->first && !end);
+        const bool stop = ranks_any(interrupt_seen()) || (r->step == training.stop_at && r->step > r->first && !end);
         if (stop || end || first || (!r->in_a_row && training_due(r->step, training.save_every, r->total)))
             save(r, CHECKPOINT_LAST);
         if (stop) return INTERRUPTED;
@@ -189,6 +217,7 @@ static int stopped(run *r, outcome why)
         return EXIT_NOT_FINITE;
     }
     note("stopped and saved after step %" PRIu64 " of %" PRIu64 "; to go on:", r->step, r->total);
+    if (!ranks_first()) return EXIT_INTERRUPTED;
     putchar(' ');
     options_print_word(program_called());
     options_print(r->task.options, (const char *[]){ "resume", "out", "stop-at", NULL });
@@ -196,6 +225,17 @@ static int stopped(run *r, outcome why)
     options_print_word(training.out);
     putchar('\n');
     return EXIT_INTERRUPTED;
+}
+
+/* How well the ranks worked together, and that they hold the same bits. */
+static void note_ranks(const run *r)
+{
+    const uint64_t hash = parallel_agree_parameters(r->trainer);
+    const double steps = r->step > r->first ? (double)(r->step - r->first) : 1;
+
+    note("%zu ranks: a step waits %.2f ms for others and takes %.2f ms to sum the gradients; parameters %016" PRIx64
+         " on all",
+         ranks_count(), 1000 * r->times.waiting / steps, 1000 * r->times.sending / steps, hash);
 }
 
 static int finish(run *r)
@@ -212,6 +252,7 @@ static int finish(run *r)
          m->scale * r->score.value, m->unit, r->step, m->scale * r->best, m->unit);
     note("%zu trainable parameters, %.1f ms per step, %.0f MB of memory at most", trainable, 1000 * seconds,
          1e-6 * (double)peak);
+    if (ranks_count() > 1) note_ranks(r);
     snprintf(before, sizeof before, "%s_before", m->name);
     snprintf(after, sizeof after, "%s_after", m->name);
     log_write(&r->log, json_pack("{s:b, s:I, s:o, s:o, s:o, s:I}", "done", 1, "trainable", (json_int_t)trainable,
@@ -225,12 +266,14 @@ int run_train(run *r)
 {
     const run_measure *m = r->task.measure;
 
-    checkpoint_folder(training.out);
+    ranks_check();
+    agree(r);
+    if (ranks_first()) checkpoint_folder(training.out);
     log_start(r);
     progress_start(&r->progress, r->first, r->total, r->task.unit);
     const outcome end = train(r);
     const int status = end == FINISHED ? finish(r) : stopped(r, end);
-    if (training.plot) plot_draw(training.plot, &r->log, m->name, m->scale, m->unit);
+    if (training.plot && ranks_first()) plot_draw(training.plot, &r->log, m->name, m->scale, m->unit);
     return status;
 }
 
@@ -252,7 +295,7 @@ bool run_classify(run *r, const row_source *rows, run_score *score)
 
 void run_print_tables(const run *r, size_t n, const int32_t *label)
 {
-    if (!r->last.predicted) return;
+    if (!r->last.predicted || !ranks_first()) return;
     if (training.per_class) report_classes(n, label, r->last.predicted, r->labels.n, r->labels.name);
     if (training.confusion) report_confusion(n, label, r->last.predicted, r->labels.n, r->labels.name);
 }

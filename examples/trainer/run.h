@@ -9,6 +9,7 @@
 #include "classify.h"
 #include "dataset.h"
 #include "log.h"
+#include "parallel.h"
 #include "progress.h"
 #include "training.h"
 
@@ -41,7 +42,7 @@ typedef struct {
 struct run {
     run_task task;
     label_list labels;
-    uint64_t hash; /* of the training's rows */
+    uint64_t hash, eval_hash; /* of the rows; the second one for ranks only */
     clpeft_context *ctx;
     clpeft_model *model;
     clpeft_trainer *trainer;
@@ -51,10 +52,11 @@ struct run {
     int64_t evaluated;           /* step of the last evaluation; -1: none yet */
     uint64_t in_a_row;           /* skipped steps */
     double before, best;
-    bool scored;     /* there was an evaluation in this run; its score is the last one's */
+    bool scored; /* there was an evaluation in this run; its score is the last one's */
     run_score score;
-    double *seconds; /* [total - first], of each step */
-    classification last; /* of a classifier: the last evaluation */
+    double *seconds;      /* [total - first], of each step */
+    parallel_times times; /* of all steps together */
+    classification last;  /* of a classifier: the last evaluation */
 };
 
 /* The labels in a checkpoint's state, and its number of steps; 0 and no labels without a state. */
