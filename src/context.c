@@ -32,6 +32,7 @@ clpeft_status clpeft_context_create(clpeft_context **result, const clpeft_contex
     const char *select = o->select ? o->select : getenv("CLPEFT_DEVICE");
     clpeft_status status = CLPEFT_OK;
     clpeft_context *ctx = NULL;
+    cl_device_id device = NULL;
     cl_int code = CL_SUCCESS;
 
     REQUIRE(result, CLPEFT_INVALID_ARGUMENT, "clpeft_context_create: ctx is NULL");
@@ -40,17 +41,18 @@ clpeft_status clpeft_context_create(clpeft_context **result, const clpeft_contex
     ctx = calloc(1, sizeof *ctx);
     REQUIRE(ctx, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_context_create: out of memory");
     pthread_mutex_init(&ctx->lock, NULL);
+    device = o->device;
+    if (!device) TRY(clp_device_pick(select, &device));
+    TRY_CL(clRetainDevice(device), "clRetainDevice");
+    ctx->device = device;
     if (o->context) {
         TRY_CL(clRetainContext(o->context), "clRetainContext");
         ctx->cl = o->context;
-        ctx->device = o->device;
     } else {
-        TRY(clp_device_pick(select, &ctx->device));
-        ctx->cl = clCreateContext(NULL, 1, &ctx->device, NULL, NULL, &code);
+        ctx->cl = clCreateContext(NULL, 1, &device, NULL, NULL, &code);
         TRY_CL(code, "clCreateContext");
     }
-    TRY_CL(clRetainDevice(ctx->device), "clRetainDevice");
-    clp_device_facts(ctx);
+    TRY(clp_device_facts(ctx));
     TRY(copy_cache_dir(ctx, o->cache_dir));
     TRY(clp_profile_create(ctx));
     clp_tune_choose(ctx);

@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A device string (CL_DEVICE_NAME, ...) into text; cut to size. */
-static void device_text(cl_device_id device, cl_device_info what, char *text, size_t size)
+/* A device string (CL_DEVICE_NAME, ...) into text; cut to size, empty after an error. */
+static cl_int device_text(cl_device_id device, cl_device_info what, char *text, size_t size)
 {
     char buffer[1024] = "";
-    if (clGetDeviceInfo(device, what, sizeof buffer - 1, buffer, NULL) != CL_SUCCESS) buffer[0] = 0;
-    snprintf(text, size, "%s", buffer);
+    const cl_int code = clGetDeviceInfo(device, what, sizeof buffer - 1, buffer, NULL);
+    snprintf(text, size, "%s", code == CL_SUCCESS ? buffer : "");
+    return code;
 }
 
 /* ---- all devices of all platforms ------------------------------------------------------------------------------- */
@@ -133,27 +134,48 @@ out:
 
 /* ---- facts ------------------------------------------------------------------------------------------------------ */
 
-void clp_device_facts(clpeft_context *ctx)
+static clpeft_status read_texts(clpeft_device_info *info, cl_device_id device)
+{
+    clpeft_status status = CLPEFT_OK;
+    cl_platform_id platform = NULL;
+    char name[1024] = "";
+
+    TRY_CL(clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL), "clGetDeviceInfo");
+    TRY_CL(clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name - 1, name, NULL), "clGetPlatformInfo");
+    snprintf(info->platform, sizeof info->platform, "%s", name);
+    TRY_CL(device_text(device, CL_DEVICE_NAME, info->name, sizeof info->name), "clGetDeviceInfo");
+    TRY_CL(device_text(device, CL_DRIVER_VERSION, info->driver, sizeof info->driver), "clGetDeviceInfo");
+    TRY_CL(device_text(device, CL_DEVICE_VERSION, info->version, sizeof info->version), "clGetDeviceInfo");
+out:
+    return status;
+}
+
+clpeft_status clp_device_facts(clpeft_context *ctx)
 {
     clpeft_device_info *info = &ctx->info;
-    cl_platform_id platform = NULL;
     cl_device_local_mem_type local = CL_LOCAL;
-    cl_ulong value = 0;
+    const struct {
+        cl_device_info what;
+        size_t size;
+        void *value;
+    } numbers[] = {
+        { CL_DEVICE_TYPE, sizeof info->type, &info->type },
+        { CL_DEVICE_MAX_COMPUTE_UNITS, sizeof info->compute_units, &info->compute_units },
+        { CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof info->float_width, &info->float_width },
+        { CL_DEVICE_LOCAL_MEM_TYPE, sizeof local, &local },
+        { CL_DEVICE_GLOBAL_MEM_SIZE, sizeof info->global_bytes, &info->global_bytes },
+        { CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof info->max_alloc_bytes, &info->max_alloc_bytes },
+        { CL_DEVICE_LOCAL_MEM_SIZE, sizeof info->local_bytes, &info->local_bytes },
+    };
+    clpeft_status status = CLPEFT_OK;
 
-    clGetDeviceInfo(ctx->device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
-    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof info->platform - 1, info->platform, NULL);
-    device_text(ctx->device, CL_DEVICE_NAME, info->name, sizeof info->name);
-    device_text(ctx->device, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
-    device_text(ctx->device, CL_DEVICE_VERSION, info->version, sizeof info->version);
-    clGetDeviceInfo(ctx->device, CL_DEVICE_TYPE, sizeof info->type, &info->type, NULL);
-    clGetDeviceInfo(ctx->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(cl_uint), &info->compute_units, NULL);
-    clGetDeviceInfo(ctx->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(cl_uint), &info->float_width, NULL);
-    clGetDeviceInfo(ctx->device, CL_DEVICE_LOCAL_MEM_TYPE, sizeof local, &local, NULL);
-    clGetDeviceInfo(ctx->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof value, &value, NULL), info->global_bytes = value;
-    clGetDeviceInfo(ctx->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof value, &value, NULL),
-        info->max_alloc_bytes = value;
-    clGetDeviceInfo(ctx->device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof value, &value, NULL), info->local_bytes = value;
+    TRY(read_texts(info, ctx->device));
+    for (size_t i = 0; i < LENGTH(numbers); i++)
+        TRY_CL(clGetDeviceInfo(ctx->device, numbers[i].what, numbers[i].size, numbers[i].value, NULL),
+               "clGetDeviceInfo");
     info->local_is_global = local == CL_GLOBAL;
     if (info->float_width == 0) info->float_width = 1;
     if (info->compute_units == 0) info->compute_units = 1;
+out:
+    return status;
 }

@@ -39,6 +39,6 @@ struct clpeft_context {
 clpeft_status clp_device_pick(const char *select, cl_device_id *device);
 
 /* Fill ctx->info from ctx->device. */
-void clp_device_facts(clpeft_context *ctx);
+clpeft_status clp_device_facts(clpeft_context *ctx);
 
 #endif
