@@ -66,18 +66,21 @@ clpeft_status clpeft_adamw_step(clpeft_params *params, const clpeft_adamw *o, CL
     /* 1 - beta and log beta lose their digits in f32. */
     const cl_float rest1 = (cl_float)(1 - (double)o->beta1), rest2 = (cl_float)(1 - (double)o->beta2);
     const cl_float log1 = (cl_float)log((double)o->beta1), log2 = (cl_float)log((double)o->beta2);
+    const cl_uint at = 1 - params->at;
     const clp_arg square[] = { SIZE(params->size), BUFFER(grad), BUFFER(params->partial) };
     const clp_arg begin[] = { SIZE(spans), BUFFER(params->partial), VALUE(o->max_norm), VALUE(log1),
-                              VALUE(log2), BUFFER(params->state) };
-    const clp_arg update[] = { SIZE(params->size),    VALUE(rate),          VALUE(decay), VALUE(o->beta1),
-                               VALUE(rest1),          VALUE(o->beta2),      VALUE(rest2), VALUE(o->eps),
-                               BUFFER(params->state), BUFFER(params->kind), BUFFER(grad), BUFFER(theta),
-                               BUFFER(moment1),       BUFFER(moment2) };
+                              VALUE(log2), BUFFER(params->state),   VALUE(at) };
+    const clp_arg update[] = {
+        SIZE(params->size),   VALUE(rate),  VALUE(decay),  VALUE(o->beta1),       VALUE(rest1),
+        VALUE(o->beta2),      VALUE(rest2), VALUE(o->eps), BUFFER(params->state), VALUE(at),
+        BUFFER(params->kind), BUFFER(grad), BUFFER(theta), BUFFER(moment1),       BUFFER(moment2)
+    };
     s.bytes = 4.0 * (double)params->size;
     TRY(clp_run(&s, "optimizer", "gradient_square", options, ARGS(square), 1, &global, &local));
     TRY(clp_run(&s, "optimizer", "adamw_begin", options, ARGS(begin), 1, &local, &local));
     s.bytes = 28.0 * (double)params->size;
     TRY(clp_run(&s, "optimizer", "adamw_update", options, ARGS(update), 1, &global, &local));
+    params->at = at;
     status = clp_end(&s, event);
 out:
     return status;
@@ -90,7 +93,7 @@ clpeft_status clpeft_adamw_read_state(const clpeft_params *params, clpeft_adamw_
 
     TRY(clp_params_ready(params, "clpeft_adamw_read_state"));
     REQUIRE(state, CLPEFT_INVALID_ARGUMENT, "clpeft_adamw_read_state: state is NULL");
-    TRY(clp_read(params->ctx, queue, params->state, 0, sizeof have, &have));
+    TRY(clp_read(params->ctx, queue, params->state, params->at * sizeof have, sizeof have, &have));
     *state = (clpeft_adamw_state){ have.applied, have.skipped, have.norm, have.finite };
 out:
     return status;
@@ -105,7 +108,7 @@ clpeft_status clpeft_adamw_write_state(clpeft_params *params, const clpeft_adamw
     const clp_adamw_state set = {
         .applied = state->applied, .skipped = state->skipped, .norm = state->grad_norm, .finite = state->finite
     };
-    status = clp_write(params->ctx, queue, params->state, 0, sizeof set, &set);
+    status = clp_write(params->ctx, queue, params->state, params->at * sizeof set, sizeof set, &set);
 out:
     return status;
 }

@@ -132,7 +132,7 @@ out:
 
 clpeft_status clpeft_params_allocate(clpeft_params *params)
 {
-    const clp_adamw_state start = { .scale = 1 };
+    const clp_adamw_state start[2] = { { .scale = 1 }, { .scale = 1 } };
     clpeft_status status = CLPEFT_OK;
     float *zeros = NULL;
 
@@ -146,7 +146,7 @@ clpeft_status clpeft_params_allocate(clpeft_params *params)
     for (int i = 0; i < 4; i++)
         TRY(clp_buffer(params->ctx, bytes, i == CLPEFT_THETA ? params->init : zeros, &params->buffer[i]));
     TRY(make_kinds(params));
-    TRY(clp_buffer(params->ctx, sizeof start, &start, &params->state));
+    TRY(clp_buffer(params->ctx, sizeof start, start, &params->state));
     TRY(clp_buffer(params->ctx, spans * sizeof(float), NULL, &params->partial));
     free(params->init);
     params->init = NULL;

@@ -29,8 +29,9 @@ struct clpeft_params {
     size_t init_capacity;
     cl_mem buffer[4]; /* by clpeft_params_buffer */
     cl_mem kind;      /* a byte of clpeft_kind per ALIGN elements */
-    cl_mem state;     /* clp_adamw_state */
-    cl_mem partial;   /* sums of squares, one per CLP_ADAMW_SPAN elements */
+    cl_mem state;   /* two clp_adamw_state: a step writes the other one, and takes it over when all of it is enqueued */
+    cl_uint at;     /* the one that holds */
+    cl_mem partial; /* sums of squares, one per CLP_ADAMW_SPAN elements */
 };
 
 #define CLP_ADAMW_SPAN 1024 /* elements of the arena that one group of the optimizer's kernels works on */
