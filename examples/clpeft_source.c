@@ -1,18 +1,11 @@
 #include "clpeft_source.h"
 
 #include "trainer/checkpoint.h"
+#include "trainer/init.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-bool is_peft_folder(const char *folder)
-{
-    char path[PATH_SIZE];
-
-    path_join(path, folder, "adapter_config.json");
-    return access(path, F_OK) == 0;
-}
 
 clpeft_model *open_model(clpeft_context *ctx, const char *path)
 {
@@ -72,7 +65,7 @@ static void open_peft(source *s, const char *folder)
 
 source source_open(const char *folder, const char *model, const char *device)
 {
-    const bool peft = is_peft_folder(folder);
+    const bool peft = init_is_peft(folder);
     char checkpoint[PATH_SIZE] = "";
     source s = { 0 };
 

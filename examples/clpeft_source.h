@@ -16,9 +16,6 @@ typedef struct {
     clpeft_params *params;
 } source;
 
-/* Whether a folder is one of PEFT's. */
-bool is_peft_folder(const char *folder);
-
 /* A model for an adapter, as its file has it: for reading and exports, not for batches. */
 clpeft_model *open_model(clpeft_context *ctx, const char *path);
 

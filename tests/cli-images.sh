@@ -48,6 +48,11 @@ same whole/checkpoint.safetensors part/checkpoint.safetensors
 run "$@" --train list.tsv --eval list.tsv --steps 12 --flip --least-area 0.5 --out listed
 same whole/checkpoint.safetensors listed/checkpoint.safetensors
 
+# A training starts from an adapter and its head.
+run "$@" --train data --eval data --steps 1 --init whole --out more --log started
+[ "$(sed -n 's/.*"step":0,"eval_accuracy":\([^,]*\).*/\1/p' started)" = "$(sed -n 's/.*"step":12,"eval_accuracy":\([^,]*\).*/\1/p' log)" ] ||
+    fail "--init: $(cat started)"
+
 trained="--model $golden/vit/dinov2 --adapter whole"
 # shellcheck disable=SC2086   # $trained is words
 {

@@ -75,6 +75,22 @@ END
     refused "--tokens 80: the checkpoint was trained with 96" --model tiny.gguf --train train.jsonl --eval eval.jsonl --resume half --tokens 80
 }
 
+# Start from an adapter: it predicts as well as before, with another optimizer's state, and can be resumed.
+check_init() {
+    set -- --model tiny.gguf --train train.jsonl --eval eval.jsonl --tokens 96 --samples 0
+    run "$@" --init whole --steps 3 --out more --log more.jsonl
+    tail -n 1 more.jsonl | grep -q '"perplexity_before":1\.' || fail "init: $(tail -n 1 more.jsonl)"
+    head -n 1 more.jsonl | grep -q '"method":"doran".*"sites":"all"' || fail "init: $(head -n 1 more.jsonl)"
+    "$program" "$@" --init whole/best.safetensors --steps 3 --out part --stop-at 2 >stdout
+    command=$(tail -n 1 stdout)
+    eval "$command" >/dev/null || fail "the command to resume: $command"
+    same more/checkpoint.safetensors part/checkpoint.safetensors
+    refused "--init and --resume: only one" "$@" --init whole --resume whole
+    refused "--rank 4: the adapter in whole was made with 8" "$@" --init whole --rank 4 --out out
+    refused "--method lora: the adapter in whole was made with doran" "$@" --init whole --method lora --out out
+    refused "not a checkpoint of a trainer" "$@" --init tiny.gguf --out out
+}
+
 check_use() {
     run eval --model tiny.gguf --adapter whole --eval eval.jsonl
     grep -q '^perplexity 1\.' stdout || fail "eval: $(cat stdout)"
@@ -130,6 +146,7 @@ assert sanitized or last["peak_memory_bytes"] < 700e6, last' "$build" || fail "r
 
 awk 'BEGIN { for (i = 0; i < 300; i++) printf "red " }' >long.txt
 check_training
+check_init
 check_use
 check_refusals
 if [ -n "${CLPEFT_TEST_GGUF:-}" ]; then check_real; else echo "real model: skipped"; fi

@@ -53,6 +53,42 @@ works "saved in alone" export lora --to peft --out alone --no-head --type bf16
 grep -q '"task_type": "FEATURE_EXTRACTION"' alone/adapter_config.json || fail "an adapter without head: $(cat alone/*.json)"
 grep -q 'classifier' alone/adapter_config.json && fail "a head in $(cat alone/adapter_config.json)"
 
+# A training starts from an adapter: from a checkpoint and from a PEFT folder, with the head where it fits.
+init() { # FOLDER [OPTION]...: one step of the head, too small to change it; and an export
+    folder=$1
+    shift
+    rm -rf started
+    "$finetune" --model model --train rows.tsv --eval rows.tsv --init "$folder" --steps 1 --lr 0 --head-lr 1e-30 --out started --log log \
+        "$@" >stdout 2>stderr || fail "--init $folder: $(cat stderr)"
+    works "saved in exported" export started --to peft --out exported --base tiny/bert
+}
+for start in lora peft; do
+    init $start
+    cmp peft/adapter_model.safetensors exported/adapter_model.safetensors || fail "--init $start changed the adapter"
+    grep -q '"method":"lora","rank":3,.*"sites":"query:2,value,1.down"' log || fail "settings of --init: $(head -n 1 log)"
+done
+for folder in "$here"/fixtures/peft/*/adapter; do
+    init "$folder" --dropout 0.1
+    python3 - "$folder" exported <<'END' || fail "--init $folder: other tensors"
+import json, struct, sys
+
+def tensors(folder):
+    data = open(folder + "/adapter_model.safetensors", "rb").read()
+    n = int.from_bytes(data[:8], "little")
+    for name, t in json.loads(data[8:8 + n]).items():
+        if "lora_" in name:
+            first, end = t["data_offsets"]
+            code, size = {"F16": ("e", 2), "F32": ("f", 4), "F64": ("d", 8), "BF16": ("H", 2)}[t["dtype"]]
+            values = struct.unpack(f"<{(end - first) // size}{code}", data[8 + n + first:8 + n + end])
+            wide = struct.pack("<%dI" % len(values), *(v << 16 for v in values)) if code == "H" else struct.pack("<%df" % len(values), *values)
+            yield name.replace("model.bert.", "model."), wide
+
+sys.exit(dict(tensors(sys.argv[1])) != dict(tensors(sys.argv[2])))
+END
+done
+"$finetune" --model model --train rows.tsv --eval rows.tsv --init peft --rank 4 --out new >stdout 2>stderr
+grep -q -- '--rank 4: the adapter in peft was made with 3' stderr || fail "--init with another rank: $(cat stderr)"
+
 # A merged model is a model; from the checkpoint and from its PEFT folder it is the same.
 works "saved in merged" merge lora --out merged
 works "saved in merged2" merge alone --model model --out merged2

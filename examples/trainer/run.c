@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include "checkpoint.h"
+#include "init.h"
 #include "interrupt.h"
 #include "plot.h"
 #include "program.h"
@@ -44,21 +45,44 @@ static void resume_from(run *r, const json_t *state, const char *path)
     r->best = json_real_value(checkpoint_member(state, "best", JSON_REAL, path));
 }
 
+/* The other devices: the same trainer on each, of the checkpoint at path or as the first one has begun. */
+static void open_replicas(run *r, const char *path)
+{
+    r->devices = training_devices();
+    if (r->devices > MAX_DEVICES) die("--device %s: more than %d", training.device, MAX_DEVICES);
+    for (size_t i = 1; i < r->devices; i++) {
+        replica *other = &r->more[i];
+        other->ctx = training_other_device(i);
+        other->model = training_same_model(other->ctx);
+        if (path)
+            must(clpeft_trainer_load(&other->trainer, other->model, path));
+        else
+            must(clpeft_trainer_create(&other->trainer, other->model, clpeft_trainer_get_options(r->trainer)));
+        parallel_copy(r->trainer, other->trainer, CLPEFT_THETA);
+    }
+}
+
 void run_open_trainer(run *r, const json_t *state, const char *path)
 {
-    const clpeft_trainer_options options = training_trainer_options(r->labels.n, r->total);
-
     r->evaluated = -1;
     if (state)
         resume_from(r, state, path);
+    else if (training.init)
+        r->trainer = init_trainer(r->model, &r->labels, r->total);
     else
-        must(clpeft_trainer_create(&r->trainer, r->model, &options));
+        r->trainer = training_trainer(r->model, r->labels.n, r->total);
     r->seconds = allocate(r->total - r->first, sizeof *r->seconds);
+    open_replicas(r, state ? path : NULL);
 }
 
 void run_close(run *r)
 {
     log_close(&r->log);
+    for (size_t i = 1; i < r->devices; i++) {
+        clpeft_trainer_destroy(r->more[i].trainer);
+        clpeft_model_destroy(r->more[i].model);
+        clpeft_context_destroy(r->more[i].ctx);
+    }
     clpeft_trainer_destroy(r->trainer);
     clpeft_model_destroy(r->model);
     clpeft_context_destroy(r->ctx);
@@ -76,8 +100,8 @@ static void log_start(run *r)
     if (ranks_first()) log_open(&r->log, training.log, r->first > 0, training.plot != NULL);
     log_write(&r->log, json_pack("{s:o, s:I, s:s, s:I, s:I}", "config", options_json(r->task.options, false),
                                  "trainable", (json_int_t)clpeft_params_trainable(clpeft_trainer_params(r->trainer)),
-                                 "device", training_device_name(r->ctx, device, sizeof device), "ranks",
-                                 (json_int_t)ranks_count(), "first_step", (json_int_t)r->first + 1));
+                                 "device", training_device_name(r->ctx, device, sizeof device), "devices",
+                                 (json_int_t)(ranks_count() * r->devices), "first_step", (json_int_t)r->first + 1));
 }
 
 /* What decides the parameters, and when ranks evaluate, save and stop. */
@@ -126,11 +150,13 @@ static void take_step(run *r)
 {
     clpeft_step_result result;
     parallel_times times;
+    clpeft_trainer *trainer[MAX_DEVICES] = { r->trainer };
+    for (size_t i = 1; i < r->devices; i++) trainer[i] = r->more[i].trainer;
     const double start = program_clock();
     size_t units;
 
     const clpeft_batch batch = r->task.batch(r->task.data, r->step, &units);
-    parallel_step(r->trainer, &batch, &result, &times);
+    parallel_step(trainer, r->devices, &batch, &result, &times);
     const double seconds = program_clock() - start;
     r->seconds[r->step++ - r->first] = seconds;
     r->in_a_row = result.applied ? 0 : r->in_a_row + 1;
@@ -138,7 +164,7 @@ static void take_step(run *r)
                              log_number(result.loss), "lr", log_number(result.lr), r->task.unit, (json_int_t)units,
                              "seconds", log_number(seconds), "grad_norm", log_number((double)result.grad_norm));
     if (!result.applied) json_object_set_new(line, "skipped", json_true());
-    if (ranks_count() > 1) {
+    if (ranks_count() * r->devices > 1) {
         json_object_set_new(line, "waiting_seconds", log_number(times.waiting));
         json_object_set_new(line, "sending_seconds", log_number(times.sending));
         r->times.waiting += times.waiting, r->times.sending += times.sending;
@@ -220,7 +246,7 @@ static int stopped(run *r, outcome why)
     if (!ranks_first()) return EXIT_INTERRUPTED;
     putchar(' ');
     options_print_word(program_called());
-    options_print(r->task.options, (const char *[]){ "resume", "out", "stop-at", NULL });
+    options_print(r->task.options, (const char *[]){ "init", "resume", "out", "stop-at", NULL });
     options_print_word("--resume");
     options_print_word(training.out);
     putchar('\n');

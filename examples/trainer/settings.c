@@ -36,6 +36,7 @@ const json_t *settings_read_training(const settings *s, int argc, char **argv, c
     set_defaults(s, CLPEFT_DORAN);
     training_about_done(groups, s->usage);
     if (rest < argc) die("%s: not an option or a command; see --help", argv[rest]);
+    if (resume && options_given(groups, "init")) die("--init and --resume: only one of them");
     if (resume) {
         checkpoint_find(path, resume);
         state = checkpoint_state(path);

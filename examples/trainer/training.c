@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "program.h"
 
@@ -43,8 +44,10 @@ option training_files[] = {
     { TEXT("train", "FILE", train, false, "training data") },
     { TEXT("eval", "FILE", eval, false, "evaluation data") },
     { TEXT("out", "DIR", out, false, "where checkpoint.safetensors, the last state, and best.safetensors go") },
+    { TEXT("init", "DIR", init, false,
+           "start from the adapter in DIR, of a training or of PEFT; method and sites are its own") },
     { TEXT("resume", "DIR", resume, false, "go on from the checkpoint in DIR, to the bits of an uninterrupted run") },
-    { TEXT("device", "WORD", device, false, "OpenCL device: its number, or part of its name; see below") },
+    { TEXT("device", "WORD", device, false, "OpenCL device: its number, or part of its name; see below. Several, as 0,1, share each step") },
     { 0 },
 };
 
@@ -190,9 +193,10 @@ clpeft_adamw training_adamw(void)
     return adamw;
 }
 
-clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_steps)
+clpeft_trainer *training_trainer(clpeft_model *model, size_t classes, uint64_t total_steps)
 {
     clpeft_trainer_options options = clpeft_trainer_defaults(training.method);
+    clpeft_trainer *trainer;
 
     options.adapter = training.adapter;
     options.adapter.seed = training.seed;
@@ -205,7 +209,8 @@ clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_s
     options.warmup = training.warmup;
     options.decay = training.decay;
     options.total_steps = training.decay == CLPEFT_DECAY_NONE ? 0 : total_steps;
-    return options;
+    must(clpeft_trainer_create(&trainer, model, &options));
+    return trainer;
 }
 
 bool training_due(uint64_t step, uint64_t every, uint64_t total)
@@ -213,18 +218,46 @@ bool training_due(uint64_t step, uint64_t every, uint64_t total)
     return step == total || (every && step % every == 0);
 }
 
-clpeft_context *training_device(void)
+size_t training_devices(void)
 {
+    size_t n = 1;
+
+    for (const char *c = training.device; c && *c; c++) n += *c == ',';
+    return n;
+}
+
+clpeft_context *training_other_device(size_t index)
+{
+    const char *word = training.device;
+    char *select = NULL;
     clpeft_context *ctx;
 
-    must(clpeft_context_create(&ctx, &(clpeft_context_options){ .select = training.device }));
+    for (size_t i = 0; i < index; i++) word = strchr(word, ',') + 1;
+    if (word && !(select = strndup(word, strcspn(word, ",")))) die("no memory for the name of a device");
+    must(clpeft_context_create(&ctx, &(clpeft_context_options){ .select = select }));
+    free(select);
     return ctx;
+}
+
+clpeft_context *training_device(void)
+{
+    return training_other_device(0);
+}
+
+static clpeft_model_options last_options;
+
+clpeft_model *training_same_model(clpeft_context *ctx)
+{
+    clpeft_model *model;
+
+    must(clpeft_model_load(&model, ctx, training.model, &last_options));
+    return model;
 }
 
 clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t tokens, size_t sequences,
                              size_t image_size, bool forward_only)
 {
-    const clpeft_model_options options = {
+    last_options = (clpeft_model_options){
         .max_tokens = tokens,
         .max_sequences = sequences,
         .image_size = image_size,
@@ -233,10 +266,9 @@ clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t t
         .one_copy = training.one_copy,
         .recompute = training.recompute,
     };
-    clpeft_model *model;
     clpeft_model_info info;
+    clpeft_model *model = training_same_model(ctx);
 
-    must(clpeft_model_load(&model, ctx, training.model, &options));
     clpeft_model_get_info(model, &info);
     if (info.family != family)
         die("%s: %s is a model of another kind than this program trains", training.model, info.name);

@@ -8,7 +8,7 @@
 /* One per process: the options set it. */
 extern struct training {
     const char *model, *train, *eval, *device;
-    const char *out, *resume, *log, *plot;
+    const char *out, *init, *resume, *log, *plot;
     clpeft_method method;
     clpeft_adapter_config adapter;
     const char *sites;
@@ -43,16 +43,19 @@ uint64_t training_steps(size_t rows, uint64_t planned);
 /* AdamW with the adapter's rate as lr and the head's as a multiplier; with an adapter's rate of 0 the head's is lr. */
 clpeft_adamw training_adamw(void);
 
-/* What the library is to train: a classifier, or without classes a language model. */
-clpeft_trainer_options training_trainer_options(size_t classes, uint64_t total_steps);
+/* What is to be trained: a classifier, or without classes a language model. */
+clpeft_trainer *training_trainer(clpeft_model *model, size_t classes, uint64_t total_steps);
 
 /* Whether something that happens every n steps (0: never) and at the end happens after this step. */
 bool training_due(uint64_t step, uint64_t every, uint64_t total);
 
 /* Open the device that --device names, and a model of the family that the program trains, for batches of so many tokens. */
 clpeft_context *training_device(void);
+size_t training_devices(void); /* how many --device names */
+clpeft_context *training_other_device(size_t index); /* 1, 2, ... of those */
 clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t tokens, size_t sequences,
                              size_t image_size, bool forward_only); /* image_size: of models of images, else 0 */
+clpeft_model *training_same_model(clpeft_context *ctx);              /* as the last one, on another device */
 
 /* "platform: device" */
 const char *training_device_name(clpeft_context *ctx, char *text, size_t size);
