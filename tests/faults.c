@@ -8,6 +8,7 @@
 #include "fault/scenarios.h"
 
 #include <errno.h>
+#include <limits.h>
 
 static int all;
 static const char *only; /* scenario */
@@ -43,7 +44,7 @@ static long disarm(const char **call)
 {
     const long fired = layer->fired + host.memory.fired + host.files.fired;
     *call = layer->fired ? layer->last : host.last;
-    layer->at = layer->fired = 0;
+    layer->at = layer->fired = layer->seen = 0;
     host.memory = host.files = (host_gate){ 0 };
     return fired;
 }
@@ -95,25 +96,45 @@ static int inject(int s, fault f, long at)
     return fired > 0;
 }
 
-/* One failed candidate costs the tuner nothing, and a whole run is long. */
-static int applies(int s, fault f, long at)
+/* Calls of a run that can fail. */
+static long count_calls(int s, fault f)
 {
-    return !scenario[s].again || ((f == CL_FROM_THEN || f == MEMORY_FROM_THEN) && (all || at < 300));
+    if (scenario[s].prepare) scenario[s].prepare();
+    arm(f, LONG_MAX);
+    ck_ok(scenario[s].run());
+    const long calls = layer->seen + host.memory.seen + host.files.seen;
+    const char *call;
+    disarm(&call);
+    undo();
+    return calls;
 }
 
-static long after(int s, long at, long done)
+/* The first and the last calls, and as many between them. */
+static int is_sampled(int s, long at, long calls)
 {
-    const long whole = 40 / scenario[s].weight;
-    return at + (scenario[s].again ? 2 * at : all || done < whole ? 1 : 1 + at / 4);
+    const long some = 32 / scenario[s].weight, step = calls / some + 1;
+    return all || at <= some || at > calls - some || at % step == 0;
+}
+
+/* The tuner takes long, and one failed candidate costs it nothing. */
+static void inject_tuner(int s)
+{
+    for (long at = 1; (all || at < 300) && inject(s, CL_FROM_THEN, at);) at *= 3;
+    for (long at = 1; (all || at < 300) && inject(s, MEMORY_FROM_THEN, at);) at *= 3;
 }
 
 START_TEST(a_scenario_survives)
 {
     if (only && strcmp(only, scenario[_i].name) != 0) return;
     memset(&now, 0, sizeof now);
-    if (!scenario[_i].again) run_plain(_i); /* caches are filled */
-    for (fault f = 0; f < FAULTS; f++)
-        for (long at = 1, n = 0; applies(_i, f, at) && inject(_i, f, at); n++) at = after(_i, at, n);
+    if (scenario[_i].again) {
+        inject_tuner(_i);
+    } else {
+        run_plain(_i); /* caches are filled */
+        for (fault f = 0; f < FAULTS; f++)
+            for (long at = 1, calls = count_calls(_i, f); at <= calls; at++)
+                if (is_sampled(_i, at, calls)) inject(_i, f, at);
+    }
     printf("%-12s %8ld %8ld %8ld %8ld %8ld\n", scenario[_i].name, now.injected, now.failed, now.absorbed, now.survived,
            now.leaks);
     fflush(stdout);
