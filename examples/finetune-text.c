@@ -66,7 +66,7 @@ static void open_model(run *r, rows *t, size_t tokens, size_t longest, bool forw
     enum { MODEL_TOKENS = 4096, MIN_SEQUENCES = 32 };
     const size_t max_sequences = training.batch > MIN_SEQUENCES ? training.batch : MIN_SEQUENCES;
     const size_t max_tokens = tokens > longest ? tokens : longest;
-    const size_t share = ranks_most_tokens(max_tokens, longest);
+    const size_t share = parallel_most_tokens(max_tokens, longest, training_devices());
     const size_t model_tokens = share < MODEL_TOKENS ? share : longest > MODEL_TOKENS ? longest : MODEL_TOKENS;
     clpeft_model_info info;
 

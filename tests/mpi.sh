@@ -1,6 +1,6 @@
 #!/bin/sh
 # mpi.sh FINETUNE_TEXT FINETUNE_LM - several ranks train as one process does: equal losses, equal bits on all ranks, a checkpoint of some
-# ranks resumed by others, ranks that differ, a rank that dies. On tiny random models; skipped without MPI.
+# ranks resumed by others, several devices in a process, ranks that differ, a rank that dies. On tiny random models; skipped without MPI.
 set -u
 [ "$1" != none ] && command -v mpirun >/dev/null 2>&1 || { echo "no MPI: skipped" && exit 77; }
 text=$(realpath "$1")
@@ -86,6 +86,18 @@ check_lm() {
         same_bits $n
     done
     [ "$(grep -c '^after training' stdout)" -eq 1 ] || fail "samples: $(tail -c 300 stdout)"
+}
+
+# Two replicas on the device, in one process and in two ranks.
+check_devices() {
+    set -- --model tiny --train train.tsv --eval eval.tsv --lr 0.01 --steps 20 --warmup 5 --eval-every 7 --save-every 10 --dropout 0.1 --batch 11
+    "$text" "$@" --device 0,0 --out devices --log devices.jsonl >stdout || fail "two devices"
+    losses one.jsonl devices.jsonl
+    ranks 2 "$text" "$@" --device 0,0 --out devices2 --log devices2.jsonl || fail "two devices each: $(cat stderr)"
+    losses one.jsonl devices2.jsonl
+    "$text" "$@" --device 0,0 --out half --log half.jsonl --stop-at 13 >stdout
+    "$text" --model tiny --train train.tsv --eval eval.tsv --eval-every 7 --device 0,0 --resume half --log half.jsonl >stdout || fail "two devices: resume"
+    cmp devices/checkpoint.safetensors half/checkpoint.safetensors || fail "two devices: resumed is not uninterrupted"
 }
 
 # differs TEXT ARGUMENTS-OF-THE-SECOND-RANK...: both say so, end with 2 and write nothing.
@@ -176,6 +188,7 @@ open("other/model.safetensors", "wb").write(data)
 END_PY
 check_text
 check_elastic
+check_devices
 check_lm
 check_differing
 check_ends

@@ -1,12 +1,13 @@
 /* log.h - a training as JSON lines, for programs to read:
  *
- *     {"config":{...},"trainable":N,"device":"...","ranks":1,"first_step":1}   once per run; again when a run is resumed
+ *     {"config":{...},"trainable":N,"device":"...","devices":1,"first_step":1}   once per run; again when a run is resumed
  *     {"step":1,"loss":x,"lr":x,"tokens":N,"seconds":x,"grad_norm":x}   per step; and "skipped":true
  *     {"step":50,"eval_accuracy":x,"eval_loss":x}                       per evaluation; step 0 is before training
  *     {"done":true,"trainable":N,"accuracy_before":x,"accuracy_after":x,"seconds_per_step":x,"peak_memory_bytes":N}
  *     {"stopped":"interrupted","step":N}                                instead of done
  *
- * Of several ranks the first one writes; a step has "waiting_seconds", for slower ranks, and "sending_seconds", to sum the gradients.
+ * Of several ranks the first one writes. A step of several devices, of one process or of all ranks, has "waiting_seconds", for slower ranks,
+ * and "sending_seconds", to sum the gradients.
  * A language model has perplexity in the place of accuracy. A number that is not finite is null. Every line is in the file as soon as it is written. */
 #ifndef LOG_H
 #define LOG_H

@@ -7,9 +7,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool by_token(const clpeft_trainer *trainer)
+/* ---- shares --------------------------------------------------------------------------------------------------------- */
+
+/* Where a sequence begins; images are all of one size. */
+static size_t start_of(const clpeft_batch *batch, const clpeft_model_info *info, size_t q)
 {
-    return clpeft_trainer_get_options(trainer)->task == CLPEFT_LANGUAGE_MODEL;
+    return info->image_size > 0 ? q * info->positions : (size_t)batch->row_start[q];
+}
+
+clpeft_batch parallel_share(const clpeft_batch *batch, const clpeft_model_info *info, bool by_token, size_t own,
+                            size_t count, int32_t *row_start)
+{
+    const size_t T = start_of(batch, info, batch->S), pixels = info->channels * info->image_size * info->image_size;
+    clpeft_batch share = *batch;
+    size_t first = 0, end;
+
+    while (first < batch->S && start_of(batch, info, first) * count / T < own) first++;
+    const size_t from = start_of(batch, info, first);
+    for (end = first; end < batch->S && start_of(batch, info, end) * count / T == own; end++)
+        row_start[end + 1 - first] = (int32_t)(start_of(batch, info, end + 1) - from);
+    row_start[0] = 0;
+    share.S = end - first;
+    share.row_start = row_start;
+    share.labels += by_token ? from : first;
+    share.first_token += from;
+    if (batch->tokens) share.tokens += from;
+    if (batch->pixels) share.pixels += first * pixels;
+    return share;
+}
+
+size_t parallel_most_tokens(size_t tokens, size_t longest, size_t devices)
+{
+    const size_t count = ranks_count() * devices, share = (tokens + count - 1) / count + longest;
+    return share < tokens ? share : tokens;
 }
 
 static size_t count_labels(const clpeft_batch *batch, bool tokens)
@@ -21,50 +51,86 @@ static size_t count_labels(const clpeft_batch *batch, bool tokens)
     return counted;
 }
 
-/* The sum of all ranks' gradients in the place of this one's. */
-static void sum_gradients(clpeft_trainer *trainer, parallel_times *times)
-{
-    clpeft_params *params = clpeft_trainer_params(trainer);
-    cl_command_queue queue = clpeft_trainer_queue(trainer);
-    const size_t n = clpeft_params_size(params);
-    float *gradient = allocate(n, sizeof *gradient);
+/* ---- a step --------------------------------------------------------------------------------------------------------- */
 
-    clFinish(queue);
+/* The gradients of this process's shares, begun on all devices before any is waited for. */
+static void begin_gradients(clpeft_trainer *const *trainer, size_t n, const clpeft_batch *batch, bool tokens,
+                            size_t counted)
+{
+    int32_t *row_start = allocate(batch->S + 1, sizeof *row_start);
+    clpeft_model_info info;
+
+    clpeft_model_get_info(clpeft_trainer_model(trainer[0]), &info);
+    for (size_t i = 0; i < n; i++) {
+        const clpeft_batch share =
+            parallel_share(batch, &info, tokens, ranks_own() * n + i, ranks_count() * n, row_start);
+        must(clpeft_train_begin(trainer[i]));
+        if (share.S > 0) must(clpeft_train_gradient(trainer[i], &share, 1.0f / (float)counted));
+        must(clpeft_train_collect(trainer[i]));
+        clFlush(clpeft_trainer_queue(trainer[i]));
+    }
+    free(row_start);
+}
+
+/* The sum of all devices' gradients in the place of each. */
+static void sum_gradients(clpeft_trainer *const *trainer, size_t n, parallel_times *times)
+{
+    const size_t size = clpeft_params_size(clpeft_trainer_params(trainer[0]));
+    float *sum = allocate(size, sizeof *sum), *gradient = allocate(size, sizeof *gradient);
+
+    for (size_t i = 0; i < n; i++) clFinish(clpeft_trainer_queue(trainer[i]));
     const double start = program_clock();
     ranks_wait();
     const double all_here = program_clock();
-    must(clpeft_params_read(params, CLPEFT_GRAD, NULL, gradient, queue));
-    ranks_sum_gradient(gradient, n);
-    must(clpeft_params_write(params, CLPEFT_GRAD, NULL, gradient, queue));
+    for (size_t i = 0; i < n; i++) {
+        must(clpeft_params_read(clpeft_trainer_params(trainer[i]), CLPEFT_GRAD, NULL, gradient,
+                                clpeft_trainer_queue(trainer[i])));
+        for (size_t k = 0; k < size; k++) sum[k] += gradient[k];
+    }
+    ranks_sum_gradient(sum, size);
+    for (size_t i = 0; i < n; i++)
+        must(clpeft_params_write(clpeft_trainer_params(trainer[i]), CLPEFT_GRAD, NULL, sum,
+                                 clpeft_trainer_queue(trainer[i])));
     *times = (parallel_times){ all_here - start, program_clock() - all_here };
+    free(sum);
     free(gradient);
 }
 
-void parallel_step(clpeft_trainer *trainer, const clpeft_batch *batch, clpeft_step_result *result,
+void parallel_copy(const clpeft_trainer *from, clpeft_trainer *to, clpeft_params_buffer which)
+{
+    float *host = allocate(clpeft_params_size(clpeft_trainer_params(from)), sizeof *host);
+
+    must(clpeft_params_read(clpeft_trainer_params(from), which, NULL, host, clpeft_trainer_queue(from)));
+    must(clpeft_params_write(clpeft_trainer_params(to), which, NULL, host, clpeft_trainer_queue(to)));
+    free(host);
+}
+
+void parallel_step(clpeft_trainer *const *trainer, size_t n, const clpeft_batch *batch, clpeft_step_result *result,
                    parallel_times *times)
 {
+    const bool tokens = clpeft_trainer_get_options(trainer[0])->task == CLPEFT_LANGUAGE_MODEL;
+    double sums[2] = { 0 }; /* losses, correct ones */
+    clpeft_step_result part;
+
     *times = (parallel_times){ 0 };
-    if (ranks_count() == 1) {
-        must(clpeft_train_step(trainer, batch, result));
+    if (ranks_count() * n == 1) {
+        must(clpeft_train_step(trainer[0], batch, result));
         return;
     }
-    const bool tokens = by_token(trainer);
     const size_t counted = count_labels(batch, tokens);
-    int32_t *row_start = allocate(batch->S + 1, sizeof *row_start);
-    const clpeft_batch share = ranks_share(batch, tokens, row_start);
-
     if (counted == 0) die("no row of the batch has a label");
-    must(clpeft_train_begin(trainer));
-    if (share.S > 0) must(clpeft_train_gradient(trainer, &share, 1.0f / (float)counted));
-    must(clpeft_train_collect(trainer));
-    sum_gradients(trainer, times);
-    must(clpeft_train_update(trainer, result));
-    double sums[] = { result->loss * (double)result->counted, (double)result->correct };
+    begin_gradients(trainer, n, batch, tokens, counted);
+    sum_gradients(trainer, n, times);
+    for (size_t i = 0; i < n; i++) {
+        must(clpeft_train_update(trainer[i], &part));
+        sums[0] += part.loss * (double)part.counted, sums[1] += (double)part.correct;
+        if (i == 0) *result = part;
+        if (i > 0) parallel_copy(trainer[0], trainer[i], CLPEFT_THETA);
+    }
     ranks_sum(sums, 2);
     result->loss = sums[0] / (double)counted;
     result->correct = (size_t)sums[1];
     result->counted = counted;
-    free(row_start);
 }
 
 /* ---- agreement ------------------------------------------------------------------------------------------------------ */

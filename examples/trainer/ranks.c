@@ -239,41 +239,10 @@ void ranks_agree_number(const char *what, uint64_t number)
     ranks_agree(what, text);
 }
 
-/* ---- shares --------------------------------------------------------------------------------------------------------- */
+/* ---- parts ---------------------------------------------------------------------------------------------------------- */
 
 void ranks_part(size_t n, size_t *from, size_t *to)
 {
     *from = n / count * own + (own < n % count ? own : n % count);
     *to = *from + n / count + (own < n % count);
-}
-
-size_t ranks_most_tokens(size_t tokens, size_t longest)
-{
-    const size_t share = (tokens + count - 1) / count + longest;
-    return share < tokens ? share : tokens;
-}
-
-/* The rank of a sequence that begins at a token of T. */
-static size_t rank_of(int32_t token, int32_t T)
-{
-    return (size_t)((uint64_t)token * count / (uint64_t)T);
-}
-
-clpeft_batch ranks_share(const clpeft_batch *batch, bool by_token, int32_t *row_start)
-{
-    const int32_t *start = batch->row_start, T = start[batch->S];
-    clpeft_batch share = *batch;
-    size_t first = 0;
-
-    while (first < batch->S && rank_of(start[first], T) < own) first++;
-    for (share.S = 0; first + share.S < batch->S && rank_of(start[first + share.S], T) == own;) {
-        share.S++;
-        row_start[share.S] = start[first + share.S] - start[first];
-    }
-    row_start[0] = 0;
-    share.row_start = row_start;
-    share.tokens += start[first];
-    share.labels += by_token ? (size_t)start[first] : first;
-    share.first_token += (size_t)start[first];
-    return share;
 }

@@ -34,10 +34,5 @@ void ranks_agree_number(const char *what, uint64_t number);
 
 /* The part [*from, *to) of n things that is this rank's. */
 void ranks_part(size_t n, size_t *from, size_t *to);
-/* Tokens of a share of a batch, at most, when its sequences have `longest` at most. */
-size_t ranks_most_tokens(size_t tokens, size_t longest);
-/* This rank's share of a batch of texts: whole sequences, those that begin in its n-th of the tokens; S may be 0. labels are by token or by
- * sequence. row_start [S + 1] receives the share's own. */
-clpeft_batch ranks_share(const clpeft_batch *batch, bool by_token, int32_t *row_start);
 
 #endif

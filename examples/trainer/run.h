@@ -17,6 +17,14 @@
 
 typedef struct run run;
 
+/* A device's own copy of what is trained. */
+enum { MAX_DEVICES = 16 };
+typedef struct {
+    clpeft_context *ctx;
+    clpeft_model *model;
+    clpeft_trainer *trainer;
+} replica;
+
 /* What evaluations measure, and what one has found. */
 typedef struct {
     const char *name; /* "accuracy": eval_accuracy, accuracy_before and accuracy_after in the log */
@@ -46,6 +54,8 @@ struct run {
     clpeft_context *ctx;
     clpeft_model *model;
     clpeft_trainer *trainer;
+    replica more[MAX_DEVICES]; /* of the other devices, which share each step; from index 1 on */
+    size_t devices;
     log_file log;
     progress progress;
     uint64_t first, step, total; /* steps: before this run, so far, at the end */
