@@ -215,6 +215,19 @@ out:
     return status;
 }
 
+/* Query, key and value of a block may be one tensor of the file, in this order. Its path, or NULL. */
+static const char *fused_path(const clp_pretrained *w, size_t b)
+{
+    static const char *const paths[] = { "attention.attention.qkv", "attention.qkv", "attn.qkv" };
+    char name[128];
+
+    for (size_t i = 0; i < LENGTH(paths); i++) {
+        snprintf(name, sizeof name, "encoder.layer.%zu.%s.weight", b, paths[i]);
+        if (clp_pretrained_has(w, name)) return paths[i];
+    }
+    return NULL;
+}
+
 /* A dense layer of the file: rows [row, row + N) of linear layer `layer` of a block. */
 static clpeft_status load_dense(clpeft_model *model, clp_pretrained *w, size_t b, const clp_module *d, int has_bias,
                                 cl_command_queue queue)
@@ -255,11 +268,15 @@ static clpeft_status load_blocks(clpeft_model *model, clp_pretrained *w, cl_comm
                                             .forward_only = o->forward_only,
                                             .one_copy = o->one_copy };
     TRY(clp_model_make_layers(model, block));
-    for (size_t b = 0; b < model->info.layers; b++)
+    for (size_t b = 0; b < model->info.layers; b++) {
+        const clp_module fused = { .path = fused_path(w, b), .layer = VIT_QKV, .heads = 3, .head_size = D };
+        if (fused.path) TRY(load_dense(model, w, b, &fused, qkv_bias, queue));
         for (size_t i = 0; i < model->n_modules; i++) {
             const clp_module *d = &model->modules[i];
+            if (d->layer == VIT_QKV && fused.path) continue;
             TRY(load_dense(model, w, b, d, d->layer != VIT_QKV || qkv_bias, queue));
         }
+    }
 out:
     return status;
 }

@@ -36,6 +36,58 @@ START_TEST(hidden_states_match_float64)
 }
 END_TEST
 
+/* Query, key and value in one tensor. */
+static const char *const fused[] = { "attention.attention.qkv", "attention.qkv", "attn.qkv" };
+
+static void fuse(tiny_vit *v, const char *path)
+{
+    tiny *t = &v->t;
+
+    for (size_t b = 0; b < t->L; b++)
+        for (int bias = 0; bias < 2; bias++) {
+            const char *end = bias ? "bias" : "weight";
+            tiny_tensor *part[3];
+            for (int i = 0; i < 3; i++)
+                part[i] = tiny_find(t, "encoder.layer.%zu.%s.%s", b, naming[v->named].path[i], end);
+            const size_t n = part[0]->rows * (bias ? 1 : part[0]->cols);
+            float *all = malloc(3 * n * sizeof *all);
+            for (int i = 0; i < 3; i++)
+                memcpy(all + (size_t)i * n, part[i]->data, n * sizeof *all), free(part[i]->data);
+            snprintf(part[0]->name, sizeof part[0]->name, "encoder.layer.%zu.%s.%s", b, path, end);
+            part[0]->data = all, part[0]->rows *= 3;
+            for (int i = 1; i < 3; i++) { /* the last tensor takes its place */
+                const size_t last = --t->n;
+                tiny_tensor *gone = tiny_find(t, "encoder.layer.%zu.%s.%s", b, naming[v->named].path[i], end);
+                if (gone != &t->tensor[last]) *gone = t->tensor[last];
+            }
+        }
+}
+
+START_TEST(a_fused_layer_is_the_same_model)
+{
+    tiny_vit *v = make(_i % 2, SIDE);
+    const size_t n = IMAGES * (1 + v->side * v->side) * v->t.D;
+    const clpeft_batch batch = batch_of(v);
+    const clpeft_model_options options = options_for(v, 0, 0);
+    float *y[2];
+
+    for (int i = 0; i < 2; i++) {
+        clpeft_model *model;
+        clpeft_view view;
+        if (i == 1) fuse(v, fused[_i]);
+        write_model(v, "");
+        ck_ok(clpeft_model_load(&model, dev.ctx, v->t.dir, &options));
+        ck_ok(clpeft_model_forward(model, NULL, &batch, 0, &view, dev.queue, 0, NULL, NULL));
+        y[i] = malloc(n * sizeof *y[i]);
+        read_view(view, n / v->t.D, v->t.D, y[i]);
+        clpeft_model_destroy(model);
+    }
+    ck_assert_mem_eq(y[0], y[1], n * sizeof *y[0]);
+    free(y[0]), free(y[1]);
+    destroy(v);
+}
+END_TEST
+
 /* ---- backward --------------------------------------------------------------------------------------------------- */
 
 static double loss_of(tiny_vit *v, tiny_weights w)
@@ -256,6 +308,7 @@ END_TEST
 static void add(TCase *t)
 {
     tcase_add_loop_test(t, hidden_states_match_float64, 0, sizeof shapes / sizeof *shapes);
+    tcase_add_loop_test(t, a_fused_layer_is_the_same_model, 0, sizeof fused / sizeof *fused);
     tcase_add_loop_test(t, gradients_match_central_differences, 0, sizeof backwards / sizeof *backwards);
     tcase_add_loop_test(t, a_step_takes_a_batch_in_parts, CLPEFT_POOL_MEAN, CLPEFT_POOL_BOTH + 1);
     tcase_add_test(t, bad_models_and_batches_are_refused);
