@@ -104,6 +104,8 @@ static option loading[] = {
     { 0 },
 };
 
+static option schedule[24]; /* all but what belongs to text */
+
 static const option_group train_groups[] = {
     { "About", training_about },
     { "Files", training_files },
@@ -111,7 +113,7 @@ static const option_group train_groups[] = {
     { "Loading", loading },
     { "Adapter", training_adapter },
     { "Head", training_head },
-    { "Training", training_schedule },
+    { "Training", schedule },
     { "Memory", training_memory },
     { "Reports", training_reports },
     { "Tables", training_tables },
@@ -304,6 +306,7 @@ int main(int argc, char **argv)
     int status;
 
     program_start("finetune-images", argv);
+    options_without(schedule, training_schedule, (const char *const[]){ "max-length", NULL });
     if (eval || predict) {
         argv[1] = argv[0]; /* the options follow the command */
         argv++, argc--;

@@ -77,6 +77,7 @@ trained="--model $golden/vit/dinov2 --adapter whole"
 refused "data/gray/b" "$@" --train data --eval data --steps 12 --out bad
 run "$@" --train data --eval data --steps 12 --flip --least-area 0.5 --bad-images skip --out skipped
 same whole/checkpoint.safetensors skipped/checkpoint.safetensors
+refused "unrecognized option '--max-length'" "$@" --max-length 3 --train list.tsv --eval list.tsv --out bad
 refused "multiple of the patch size" "$@" --image-size 13 --train list.tsv --eval list.tsv --out bad
 printf 'colour data/x.png\n' >bad.tsv
 refused "bad.tsv line 1: not class<TAB>file" "$@" --train bad.tsv --eval list.tsv --out bad
