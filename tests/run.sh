@@ -91,7 +91,7 @@ stage_sanitize() {
 }
 
 stage_rusticl() {
-    compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_TIMEOUT_MULTIPLIER=4 \
+    compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_FORK=no \
         meson test --suite device --timeout-multiplier 4
 }
 
