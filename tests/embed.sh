@@ -1,6 +1,7 @@
 #!/bin/sh
 # embed.sh BUILD SOURCE - install the library into a clean prefix; build and run the embedding programs against what is installed, by
-# pkg-config alone; and check that the shared library exports clpeft_ names only. Without a C++ compiler or numpy that part is left out.
+# pkg-config alone and by CMake; and check that the shared library exports the functions of abi.txt, as the headers declare them, and no
+# others. Without CMake, a C++ compiler or numpy that part is left out.
 set -eu
 build=$1 source=$2
 prefix=$(mktemp -d)
@@ -8,7 +9,8 @@ trap 'rm -rf "$prefix"' EXIT
 
 DESTDIR=$prefix meson install -C "$build" --no-rebuild --quiet >/dev/null
 pc=$(find "$prefix" -name clpeft.pc)
-export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR="$prefix"
+sed -i "s|^prefix=|prefix=$prefix|" "$pc"
+export PKG_CONFIG_PATH="${pc%/*}"
 lib=$(dirname "$(find "$prefix" -name 'libclpeft.so.0')")
 export LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 flags="$(pkg-config --cflags clpeft) -Wall -Wextra -Wpedantic -Werror"
@@ -32,5 +34,23 @@ done
 if [ -n "$python" ]; then "$python" "$source/examples/embed/layer.py" "$lib/libclpeft.so.0"
 else echo "no numpy: layer.py left out"; fi
 
-foreign=$(nm -D --defined-only "$lib/libclpeft.so.0" | awk '$2 ~ /[A-Z]/ && $3 !~ /^clpeft_/ {print $3}')
-[ -z "$foreign" ] || { echo "exported beyond clpeft_: $foreign"; exit 1; }
+# The static library brings its dependencies along.
+# shellcheck disable=SC2046,SC2086
+cc $flags "$source/examples/embed/mlp.c" -o "$prefix/mlp-static" "$lib/libclpeft.a" \
+    $(pkg-config --static --libs clpeft | sed 's/-lclpeft//') -lOpenCL -lm
+"$prefix/mlp-static" "$prefix/mlp-static.safetensors"
+cmp "$prefix/mlp.safetensors" "$prefix/mlp-static.safetensors"
+
+if command -v cmake >/dev/null 2>&1; then
+    cmake -S "$source/examples/embed" -B "$prefix/cmake" >"$prefix/log" && cmake --build "$prefix/cmake" >>"$prefix/log" || { cat "$prefix/log"; exit 1; }
+    "$prefix/cmake/mlp" "$prefix/cmake.safetensors"
+else
+    echo "no CMake: left out"
+fi
+
+# A function that goes or changes its name breaks the programs that link to it; a new one belongs into the list.
+nm -D --defined-only "$lib/libclpeft.so.0" | awk '$2 ~ /[A-Z]/ {print $3}' | LC_ALL=C sort >"$prefix/exported"
+sed -n '/^#/d; /CLPEFT_API/,/;/p' "$source"/include/clpeft/*.h | tr '\n' ' ' | grep -o 'CLPEFT_API [^;(]*(' | sed 's/($//; s/.*[ *]//' |
+    LC_ALL=C sort >"$prefix/declared"
+diff "$source/tests/abi.txt" "$prefix/exported" || { echo "abi.txt (<) and the exported functions (>) differ"; exit 1; }
+diff "$source/tests/abi.txt" "$prefix/declared" || { echo "abi.txt (<) and the declared functions (>) differ"; exit 1; }
