@@ -61,8 +61,12 @@ clpeft_status clp_model_prepare(clpeft_model *model, const clpeft_adapter *adapt
 {
     clpeft_status status = CLPEFT_OK;
     const size_t T = model->options.max_tokens;
-    size_t ws_bytes = 0;
+    const clp_lowrank_set *set = (const void *)adapter;
+    size_t ws_bytes = 0, adapted = 0;
 
+    for (size_t i = 0; i < model->n_layers; i++) adapted += clp_lowrank_find(adapter, model->layers[i].linear) != NULL;
+    REQUIRE(!adapter || adapted == set->n, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_model_forward: %zu of the adapter's layers are of another model", set->n - adapted);
     model->lowest = model->n_layers;
     for (size_t i = model->n_layers; i-- > 0;) {
         const clpeft_linear *linear = model->layers[i].linear;

@@ -24,6 +24,20 @@ static clpeft_status copy_cache_dir(clpeft_context *ctx, const char *wanted)
     return ctx->cache_dir ? CLPEFT_OK : clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_context_create: out of memory");
 }
 
+/* The device is one of a context to adopt. */
+static clpeft_status check_adopted(cl_context context, cl_device_id device)
+{
+    clpeft_status status = CLPEFT_OK;
+    cl_device_id list[64];
+    size_t size = 0, i = 0;
+
+    TRY_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof list, list, &size), "clpeft_context_create: context");
+    while (i < size / sizeof *list && list[i] != device) i++;
+    REQUIRE(i < size / sizeof *list, CLPEFT_INVALID_ARGUMENT, "clpeft_context_create: device is not of this context");
+out:
+    return status;
+}
+
 /* ---- context ---------------------------------------------------------------------------------------------------- */
 
 clpeft_status clpeft_context_create(clpeft_context **result, const clpeft_context_options *options)
@@ -42,7 +56,10 @@ clpeft_status clpeft_context_create(clpeft_context **result, const clpeft_contex
     REQUIRE(ctx, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_context_create: out of memory");
     pthread_mutex_init(&ctx->lock, NULL);
     device = o->device;
-    if (!device) TRY(clp_device_pick(select, &device));
+    if (!device)
+        TRY(clp_device_pick(select, &device));
+    else
+        TRY(check_adopted(o->context, device));
     TRY_CL(clRetainDevice(device), "clRetainDevice");
     ctx->device = device;
     if (o->context) {
@@ -144,12 +161,15 @@ clpeft_status clpeft_workspace_adopt(clpeft_workspace **ws, clpeft_context *ctx,
                                      size_t bytes)
 {
     clpeft_status status = CLPEFT_OK;
+    cl_context context = NULL;
     size_t size = 0, end;
     cl_uint align = 8;
 
     REQUIRE(ws && ctx && buf, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_adopt: ws, ctx or buf is NULL");
     TRY_CL(clGetMemObjectInfo(buf, CL_MEM_SIZE, sizeof size, &size, NULL), "clpeft_workspace_adopt: buf");
-    clGetDeviceInfo(ctx->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL);
+    TRY_CL(clGetMemObjectInfo(buf, CL_MEM_CONTEXT, sizeof context, &context, NULL), "clpeft_workspace_adopt: buf");
+    REQUIRE(context == ctx->cl, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_adopt: buf is of another context");
+    TRY_CL(clGetDeviceInfo(ctx->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL), "clGetDeviceInfo");
     REQUIRE(bytes > 0 && !clp_sum(offset, bytes, &end) && end <= size && offset % (align / 8) == 0, CLPEFT_INVALID_SIZE,
             "clpeft_workspace_adopt: bytes [%zu, +%zu) of a buffer of %zu, offset a multiple of %u", offset, bytes,
             size, align / 8);

@@ -23,7 +23,7 @@ out:
     return status;
 }
 
-static clpeft_status check_buffer(const clp_stream *s, const char *name, cl_mem buf, size_t *size)
+clpeft_status clp_check_buffer(const clp_stream *s, const char *name, cl_mem buf, size_t *size)
 {
     clpeft_status status = CLPEFT_OK;
     cl_context context = NULL;
@@ -42,7 +42,7 @@ clpeft_status clp_check(const clp_stream *s, const char *name, clpeft_view view,
     size_t size, end;
 
     if (rows == 0 || cols == 0) return CLPEFT_OK;
-    TRY(check_buffer(s, name, view.buf, &size));
+    TRY(clp_check_buffer(s, name, view.buf, &size));
     REQUIRE(view.ld >= cols, CLPEFT_INVALID_VIEW, "%s: %s has leading dimension %zu, less than its %zu columns",
             s->what, name, view.ld, cols);
     REQUIRE(!clp_mul(rows - 1, view.ld, &end) && !clp_sum(end, cols, &end) && !clp_sum(end, view.off, &end) &&
@@ -150,16 +150,23 @@ out:
     return status;
 }
 
+/* The caller's queue, of this context, or one of our own. */
+static clpeft_status choose_queue(clpeft_context *ctx, const char *what, cl_command_queue *queue, cl_command_queue *own)
+{
+    clp_stream s;
+    if (*queue) return clp_begin(&s, what, ctx, *queue, 0, NULL);
+    const clpeft_status status = clpeft_queue_create(own, ctx);
+    *queue = *own;
+    return status;
+}
+
 clpeft_status clp_read(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, size_t off, size_t bytes, void *host)
 {
     clpeft_status status = CLPEFT_OK;
     cl_command_queue own = NULL;
 
     if (bytes == 0) return CLPEFT_OK;
-    if (!queue) {
-        TRY(clpeft_queue_create(&own, ctx));
-        queue = own;
-    }
+    TRY(choose_queue(ctx, "read a buffer", &queue, &own));
     TRY_CL(clEnqueueReadBuffer(queue, buf, CL_TRUE, off, bytes, host, 0, NULL, NULL), "clEnqueueReadBuffer");
 out:
     if (own) clReleaseCommandQueue(own);
@@ -173,10 +180,7 @@ clpeft_status clp_write(clpeft_context *ctx, cl_command_queue queue, cl_mem buf,
     cl_command_queue own = NULL;
 
     if (bytes == 0) return CLPEFT_OK;
-    if (!queue) {
-        TRY(clpeft_queue_create(&own, ctx));
-        queue = own;
-    }
+    TRY(choose_queue(ctx, "write a buffer", &queue, &own));
     TRY_CL(clEnqueueWriteBuffer(queue, buf, CL_TRUE, off, bytes, host, 0, NULL, NULL), "clEnqueueWriteBuffer");
 out:
     if (own) clReleaseCommandQueue(own);

@@ -52,7 +52,9 @@ typedef struct {
 clpeft_status clp_begin(clp_stream *s, const char *what, clpeft_context *ctx, cl_command_queue queue, cl_uint n_wait,
                         const cl_event *wait);
 
-/* view holds rows x cols f32 elements (or 4-byte integers) in a buffer of this context. name: the argument's. */
+/* buf is a buffer of this context, of *size bytes. name: the argument's. */
+clpeft_status clp_check_buffer(const clp_stream *s, const char *name, cl_mem buf, size_t *size);
+/* view holds rows x cols f32 elements (or 4-byte integers) in a buffer of this context. */
 clpeft_status clp_check(const clp_stream *s, const char *name, clpeft_view view, size_t rows, size_t cols);
 /* The same for a vector of n values, view.ld apart. */
 clpeft_status clp_check_vector(const clp_stream *s, const char *name, clpeft_view view, size_t n);

@@ -100,6 +100,7 @@ out:
 clpeft_status clpeft_linear_create(clpeft_linear **result, clpeft_context *ctx, const clpeft_linear_options *o)
 {
     clpeft_status status = CLPEFT_OK;
+    const clp_stream s = { .ctx = ctx, .what = "clpeft_linear_create" };
     clpeft_linear *l = NULL;
     size_t have = 0;
 
@@ -109,8 +110,7 @@ clpeft_status clpeft_linear_create(clpeft_linear **result, clpeft_context *ctx, 
     REQUIRE(l, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_create: out of memory");
     const size_t bytes = lay_out(ctx, o, l);
     if (o->storage.buf) {
-        TRY_CL(clGetMemObjectInfo(o->storage.buf, CL_MEM_SIZE, sizeof have, &have, NULL),
-               "clpeft_linear_create: storage");
+        TRY(clp_check_buffer(&s, "storage", o->storage.buf, &have));
         REQUIRE(o->storage.off % PAGE == 0 && o->storage.off <= have && have - o->storage.off >= bytes,
                 CLPEFT_INVALID_VIEW,
                 "clpeft_linear_create: storage: %zu bytes at offset %zu do not fit a buffer of %zu", bytes,
@@ -224,13 +224,15 @@ clpeft_status clpeft_linear_load_view(clpeft_linear *l, size_t row, size_t rows,
     char *host = NULL;
     float *host_bias = NULL;
     size_t have = 0, end = 0;
+    clp_stream s;
 
-    REQUIRE(l && weight.buf && queue, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_linear_load_view: linear, weight or queue is NULL");
+    REQUIRE(l, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load_view: linear is NULL");
+    TRY(clp_begin(&s, "clpeft_linear_load_view", l->ctx, queue, 0, NULL));
     REQUIRE(dense(dtype), CLPEFT_UNSUPPORTED, "clpeft_linear_load_view: weights of type %s", clpeft_dtype_name(dtype));
     REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE,
             "clpeft_linear_load_view: rows [%zu, +%zu) of %zu", row, rows, l->N);
-    TRY_CL(clGetMemObjectInfo(weight.buf, CL_MEM_SIZE, sizeof have, &have, NULL), "clpeft_linear_load_view: weight");
+    TRY(clp_check_buffer(&s, "weight", weight.buf, &have));
+    if (bias.buf) TRY(clp_check_vector(&s, "bias", bias, rows));
     REQUIRE(weight.ld >= l->K && !clp_mul(rows - 1, weight.ld, &end) && !clp_sum(end, l->K, &end) &&
                 !clp_sum(end, weight.off, &end) && end <= have / bytes,
             CLPEFT_INVALID_VIEW, "clpeft_linear_load_view: weight does not fit its buffer");

@@ -144,7 +144,7 @@ CLPEFT_API clpeft_status clpeft_rope(clpeft_context *ctx, size_t T, size_t H, si
 /* clpeft_attention - per sequence and head h:  P = softmax(scale Q K^T),  O = P V.
  *   q, o [T, H d]   k, v [T, Hk d]   head h reads key head h Hk / H (grouped queries; Hk divides H)
  *   lse [T,H]       log of the softmax's denominator, kept for the backward
- * causal: token t sees tokens of its sequence up to itself. max_length >= the longest sequence (it sizes the launch).
+ * causal: token t sees tokens of its sequence up to itself. T = 0 does nothing. max_length >= the longest sequence (it sizes the launch).
  * Scores are never stored: memory does not grow with length squared. Source: arXiv 2205.14135. d at most 256. */
 typedef struct {
     size_t T, S, H, Hk, d, max_length;

@@ -351,11 +351,12 @@ out:
 
 int clpeft_file_meta_item(const clpeft_file *file, const clpeft_meta *array, uint64_t index, clpeft_meta *item)
 {
-    const size_t bytes = file->n_metas * sizeof *file->metas;
-    const uintptr_t distance = (uintptr_t)array - (uintptr_t)file->metas;
+    const size_t bytes = file ? file->n_metas * sizeof *file->metas : 0;
+    const uintptr_t distance = file ? (uintptr_t)array - (uintptr_t)file->metas : 0;
     const clp_gguf_value *value;
 
-    if (!array || distance >= bytes || array->type != CLPEFT_META_ARRAY || index >= array->count) return 0;
+    if (!file || !array || !item || distance >= bytes || array->type != CLPEFT_META_ARRAY || index >= array->count)
+        return 0;
     value = &file->values[distance / sizeof *array];
     *item = (clpeft_meta){ 0 };
     if (value->type == CLP_GGUF_STRING) {

@@ -45,38 +45,39 @@ void clp_file_free(clpeft_file *file)
 
 clpeft_format clpeft_file_format(const clpeft_file *file)
 {
-    return file->format;
+    return file ? file->format : CLPEFT_SAFETENSORS;
 }
 
 size_t clpeft_file_tensors(const clpeft_file *file)
 {
-    return file->n_tensors;
+    return file ? file->n_tensors : 0;
 }
 
 const clpeft_file_tensor *clpeft_file_tensor_at(const clpeft_file *file, size_t index)
 {
-    return index < file->n_tensors ? &file->tensors[index] : NULL;
+    return file && index < file->n_tensors ? &file->tensors[index] : NULL;
 }
 
 const clpeft_file_tensor *clpeft_file_find(const clpeft_file *file, const char *name)
 {
-    const clp_name *found = clp_names_find(file->tensor_names, file->n_tensors, name, strlen(name));
+    const clp_name *found =
+        file && name ? clp_names_find(file->tensor_names, file->n_tensors, name, strlen(name)) : NULL;
     return found ? &file->tensors[found->at] : NULL;
 }
 
 size_t clpeft_file_metas(const clpeft_file *file)
 {
-    return file->n_metas;
+    return file ? file->n_metas : 0;
 }
 
 const clpeft_meta *clpeft_file_meta_at(const clpeft_file *file, size_t index)
 {
-    return index < file->n_metas ? &file->metas[index] : NULL;
+    return file && index < file->n_metas ? &file->metas[index] : NULL;
 }
 
 const clpeft_meta *clpeft_file_meta_find(const clpeft_file *file, const char *key)
 {
-    const clp_name *found = clp_names_find(file->meta_names, file->n_metas, key, strlen(key));
+    const clp_name *found = file && key ? clp_names_find(file->meta_names, file->n_metas, key, strlen(key)) : NULL;
     return found ? &file->metas[found->at] : NULL;
 }
 

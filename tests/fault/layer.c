@@ -123,6 +123,9 @@ PLAIN(clGetPlatformInfo, CL_OUT_OF_HOST_MEMORY,
 PLAIN(clGetDeviceIDs, CL_DEVICE_NOT_AVAILABLE,
       (cl_platform_id platform, cl_device_type type, cl_uint n, cl_device_id *list, cl_uint *count_),
       (platform, type, n, list, count_))
+PLAIN(clGetContextInfo, CL_OUT_OF_HOST_MEMORY,
+      (cl_context context, cl_context_info what, size_t size, void *value, size_t *real),
+      (context, what, size, value, real))
 PLAIN(clGetCommandQueueInfo, CL_OUT_OF_HOST_MEMORY,
       (cl_command_queue queue, cl_command_queue_info what, size_t size, void *value, size_t *real),
       (queue, what, size, value, real))
@@ -253,7 +256,8 @@ EXPORT cl_int CL_API_CALL clInitLayer(cl_uint n, const cl_icd_dispatch *target, 
     PUT_REFERENCES(Context), PUT_REFERENCES(CommandQueue), PUT_REFERENCES(MemObject), PUT_REFERENCES(Program);
     PUT_REFERENCES(Kernel), PUT_REFERENCES(Event), PUT_REFERENCES(Device);
     PUT(clGetPlatformIDs), PUT(clGetPlatformInfo), PUT(clGetDeviceIDs), PUT(clGetDeviceInfo);
-    PUT(clGetCommandQueueInfo), PUT(clGetMemObjectInfo), PUT(clGetProgramInfo), PUT(clGetProgramBuildInfo);
+    PUT(clGetContextInfo), PUT(clGetCommandQueueInfo), PUT(clGetMemObjectInfo), PUT(clGetProgramInfo),
+        PUT(clGetProgramBuildInfo);
     PUT(clGetKernelWorkGroupInfo), PUT(clGetEventProfilingInfo), PUT(clBuildProgram), PUT(clSetKernelArg);
     PUT(clWaitForEvents), PUT(clFlush), PUT(clFinish), PUT(clCreateContext), PUT(clCreateCommandQueue);
     PUT(clCreateBuffer), PUT(clCreateSubBuffer), PUT(clCreateProgramWithSource), PUT(clCreateProgramWithBinary);
