@@ -23,7 +23,7 @@ passed=0 failed=0 skipped=0
 packages() {
     sh examples/packages.sh gcc clang libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers \
         pocl-opencl-icd mesa-opencl-icd libclblast-dev libjansson-dev libutf8proc-dev check gnuplot-nox wordnet-base \
-        libpng-dev libjpeg-dev zlib1g-dev libopenmpi-dev openmpi-bin g++ python3-numpy python3-pip unzip cmake man-db || exit 2
+        libpng-dev libjpeg-dev zlib1g-dev libopenmpi-dev openmpi-bin g++ python3-numpy python3-pip unzip cmake man-db doxygen || exit 2
 }
 
 count() { # PASSED FAILED SKIPPED
