@@ -2,6 +2,7 @@
 
 #include "trainer/checkpoint.h"
 #include "trainer/init.h"
+#include "trainer/training.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,9 @@
 
 clpeft_model *open_model(clpeft_context *ctx, const char *path)
 {
-    const clpeft_model_options options = { .max_tokens = 16, .max_sequences = 1 };
+    const clpeft_model_options options = { .max_tokens = 16,
+                                           .max_sequences = 1,
+                                           .image_size = training_patch_size(path) };
     clpeft_model *model;
 
     must(clpeft_model_load(&model, ctx, path, &options));

@@ -146,24 +146,12 @@ typedef struct {
     size_t most;   /* images of a batch of an evaluation */
 } collection;
 
-/* Pixels along an edge of the model's patches: how many tokens an image has is needed before it is loaded. */
-static size_t patch_size(void)
-{
-    char path[PATH_SIZE];
-    json_error_t error;
-
-    path_join(path, training.model, "config.json");
-    json_t *config = json_load_file(path, 0, &error);
-    const json_int_t size = json_integer_value(json_object_get(config, "patch_size"));
-    json_decref(config);
-    return size > 0 ? (size_t)size : 16; /* the library says what is wrong with the file */
-}
-
 /* For batches of so many images; the library takes larger ones in parts. */
 static void open_model(run *r, size_t count, bool forward_only)
 {
     enum { MODEL_TOKENS = 4096 };
-    const size_t side = pictured.options.size / patch_size(), one = 1 + side * side;
+    const size_t patch = training_patch_size(training.model); /* 0: the library says what is wrong with the file */
+    const size_t side = pictured.options.size / (patch > 0 ? patch : 16), one = 1 + side * side;
     const size_t tokens = count * one < MODEL_TOKENS ? count * one : one > MODEL_TOKENS ? one : MODEL_TOKENS;
     clpeft_model_info info;
 

@@ -13,6 +13,7 @@
 typedef struct {
     const char *name, *alias; /* in lists of sites; alias may be NULL */
     const char *path;         /* in its block, in Hugging Face's naming */
+    const char *object_path;  /* the same in the object that transformers makes of the file; NULL: path */
     size_t layer, row, heads, head_size;
 } clp_module;
 enum { CLP_MAX_MODULES = 8 };
@@ -56,6 +57,7 @@ struct clpeft_model {
     /* Set by the family's load, before the layers are made. */
     size_t n_modules, per_block; /* per_block: linear layers of a block */
     clp_module modules[CLP_MAX_MODULES];
+    const char *object_block_path; /* before a block's number, as object_path; NULL: the family's block_path */
 
     size_t n_layers; /* all linear layers, bottom-up: layer i of block b is layers[b * per_block + i] */
     clp_layer *layers;

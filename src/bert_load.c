@@ -235,16 +235,14 @@ static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
 {
     clp_bert_net *net = model->net;
     const size_t T = model->options.max_tokens, D = model->info.width;
-    clpeft_view at = { buf, 0, 1 }, again;
+    clpeft_view at = { buf, 0, 1 };
 
     net->x1 = clp_carve(&at, T, D);
     if (model->options.forward_only) return at.off;
     net->dsum = clp_carve(&at, T, model->info.heads);
-    again = at;
-    net->dp = clp_carve(&at, T, model->info.ffn);
-    net->dqkv = clp_carve(&again, T, 3 * D);
-    net->d_o = clp_carve(&again, T, D);
-    return at.off > again.off ? at.off : again.off;
+    net->dqkv = clp_carve(&at, T, 3 * D);
+    net->d_o = clp_carve(&at, T, D);
+    return at.off;
 }
 
 /* A block's output may take the place of its input. The first input is kept, which takes longer to make again than a norm;
@@ -292,12 +290,12 @@ static void list_modules(clpeft_model *model)
     const clpeft_model_info *i = &model->info;
     const size_t D = i->width, F = i->ffn, H = i->heads, d = i->head_size;
     const clp_module all[] = {
-        { "query", NULL, "attention.self.query", QKV, 0, H, d },
-        { "key", NULL, "attention.self.key", QKV, D, H, d },
-        { "value", NULL, "attention.self.value", QKV, 2 * D, H, d },
-        { "output", NULL, "attention.output.dense", OUTPUT, 0, 1, D },
-        { "up", NULL, "intermediate.dense", UP, 0, 1, F },
-        { "down", NULL, "output.dense", DOWN, 0, 1, D },
+        { "query", NULL, "attention.self.query", NULL, QKV, 0, H, d },
+        { "key", NULL, "attention.self.key", NULL, QKV, D, H, d },
+        { "value", NULL, "attention.self.value", NULL, QKV, 2 * D, H, d },
+        { "output", NULL, "attention.output.dense", NULL, OUTPUT, 0, 1, D },
+        { "up", NULL, "intermediate.dense", NULL, UP, 0, 1, F },
+        { "down", NULL, "output.dense", NULL, DOWN, 0, 1, D },
     };
     memcpy(model->modules, all, sizeof all);
     model->n_modules = LENGTH(all);

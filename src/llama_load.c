@@ -285,13 +285,13 @@ static void list_modules(clpeft_model *model)
     const clpeft_model_info *i = &model->info;
     const size_t D = i->width, F = i->ffn, H = i->heads, Hk = i->kv_heads, d = i->head_size;
     const clp_module all[] = {
-        { "q_proj", "query", "self_attn.q_proj", LLAMA_QKV, 0, H, d },
-        { "k_proj", "key", "self_attn.k_proj", LLAMA_QKV, H * d, Hk, d },
-        { "v_proj", "value", "self_attn.v_proj", LLAMA_QKV, (H + Hk) * d, Hk, d },
-        { "o_proj", "output", "self_attn.o_proj", LLAMA_OUTPUT, 0, 1, D },
-        { "gate_proj", "gate", "mlp.gate_proj", LLAMA_GATE_UP, 0, 1, F },
-        { "up_proj", "up", "mlp.up_proj", LLAMA_GATE_UP, F, 1, F },
-        { "down_proj", "down", "mlp.down_proj", LLAMA_DOWN, 0, 1, D },
+        { "q_proj", "query", "self_attn.q_proj", NULL, LLAMA_QKV, 0, H, d },
+        { "k_proj", "key", "self_attn.k_proj", NULL, LLAMA_QKV, H * d, Hk, d },
+        { "v_proj", "value", "self_attn.v_proj", NULL, LLAMA_QKV, (H + Hk) * d, Hk, d },
+        { "o_proj", "output", "self_attn.o_proj", NULL, LLAMA_OUTPUT, 0, 1, D },
+        { "gate_proj", "gate", "mlp.gate_proj", NULL, LLAMA_GATE_UP, 0, 1, F },
+        { "up_proj", "up", "mlp.up_proj", NULL, LLAMA_GATE_UP, F, 1, F },
+        { "down_proj", "down", "mlp.down_proj", NULL, LLAMA_DOWN, 0, 1, D },
     };
     memcpy(model->modules, all, sizeof all);
     model->n_modules = LENGTH(all);

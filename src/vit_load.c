@@ -6,16 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the modules of a block that the two name differently. */
+/* Of the modules of a block that the two name differently; and before a block's number in the object of transformers 5. */
 typedef struct {
-    const char *norm[2], *scale[2], *up, *down;
+    const char *norm[2], *scale[2], *up, *down, *object_block;
 } naming;
 
 static const naming *naming_of(const clp_pretrained *w)
 {
-    static const naming
-        vit = { { "layernorm_before", "layernorm_after" }, { NULL, NULL }, "intermediate.dense", "output.dense" },
-        dinov2 = { { "norm1", "norm2" }, { "layer_scale1.lambda1", "layer_scale2.lambda1" }, "mlp.fc1", "mlp.fc2" };
+    static const naming vit = { { "layernorm_before", "layernorm_after" },
+                                { NULL, NULL },
+                                "intermediate.dense",
+                                "output.dense",
+                                "layers." },
+                        dinov2 = { { "norm1", "norm2" },
+                                   { "layer_scale1.lambda1", "layer_scale2.lambda1" },
+                                   "mlp.fc1",
+                                   "mlp.fc2",
+                                   NULL };
     return strcmp(w->type, "vit") == 0 ? &vit : &dinov2;
 }
 
@@ -288,13 +295,14 @@ static void list_modules(clpeft_model *model, const naming *names)
     const clpeft_model_info *i = &model->info;
     const size_t D = i->width, F = i->ffn, H = i->heads, d = i->head_size;
     const clp_module all[] = {
-        { "query", NULL, "attention.attention.query", VIT_QKV, 0, H, d },
-        { "key", NULL, "attention.attention.key", VIT_QKV, D, H, d },
-        { "value", NULL, "attention.attention.value", VIT_QKV, 2 * D, H, d },
-        { "output", NULL, "attention.output.dense", VIT_OUTPUT, 0, 1, D },
-        { "up", NULL, names->up, VIT_UP, 0, 1, F },
-        { "down", NULL, names->down, VIT_DOWN, 0, 1, D },
+        { "query", NULL, "attention.attention.query", "attention.q_proj", VIT_QKV, 0, H, d },
+        { "key", NULL, "attention.attention.key", "attention.k_proj", VIT_QKV, D, H, d },
+        { "value", NULL, "attention.attention.value", "attention.v_proj", VIT_QKV, 2 * D, H, d },
+        { "output", NULL, "attention.output.dense", "attention.o_proj", VIT_OUTPUT, 0, 1, D },
+        { "up", NULL, names->up, "mlp.fc1", VIT_UP, 0, 1, F },
+        { "down", NULL, names->down, "mlp.fc2", VIT_DOWN, 0, 1, D },
     };
+    model->object_block_path = names->object_block;
     memcpy(model->modules, all, sizeof all);
     model->n_modules = LENGTH(all);
     model->per_block = VIT_LAYERS;

@@ -1,8 +1,9 @@
 #!/bin/sh
-# cli-images.sh FINETUNE_IMAGES - the image classifier's trainer as a user sees it, on a tiny random model and on ten small
+# cli-images.sh FINETUNE_IMAGES CLPEFT - the image classifier's trainer as a user sees it, on a tiny random model and on ten small
 # images: folders and lists, resuming to the same bits, prediction, contact sheet, damaged images, refusals.
 set -u
 program=$(realpath "$1")
+clpeft=$(realpath "$2")
 golden=$(cd "$(dirname "$0")/golden" && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -52,6 +53,15 @@ same whole/checkpoint.safetensors listed/checkpoint.safetensors
 run "$@" --train data --eval data --steps 1 --init whole --out more --log started
 [ "$(sed -n 's/.*"step":0,"eval_accuracy":\([^,]*\).*/\1/p' started)" = "$(sed -n 's/.*"step":12,"eval_accuracy":\([^,]*\).*/\1/p' log)" ] ||
     fail "--init: $(cat started)"
+
+# Out to PEFT and in again, with the head.
+for command in "export whole --to peft --out doran" "import doran --model $golden/vit/dinov2 --out dora --pool first" \
+    "export dora --to peft --out peft" "import peft --model $golden/vit/dinov2 --out back --pool first" \
+    "export back --to peft --out again"; do
+    # shellcheck disable=SC2086   # words
+    "$clpeft" $command >stdout 2>stderr || fail "clpeft $command: $(cat stderr)"
+done
+cmp peft/adapter_model.safetensors again/adapter_model.safetensors || fail "the adapter changed on its way"
 
 trained="--model $golden/vit/dinov2 --adapter whole"
 # shellcheck disable=SC2086   # $trained is words

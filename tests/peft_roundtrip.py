@@ -147,6 +147,33 @@ def decoder():
         float((want - logits(llama)).abs().max()) > 0.01)
 
 
+def vision(name, config):
+    """An adapter of a small vision transformer, made by PEFT: in, out again, and merged, its features are the same."""
+    vit, adapter, back, again, merged = (work / f"{name}{part}" for part in ("", "-peft", "-back", "-again", "-merged"))
+    kind = transformers.AutoModel.from_config(config).__class__
+    kind(config).save_pretrained(vit)
+
+    def features(path, folder=None):
+        model = kind.from_pretrained(path)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            return (PeftModel.from_pretrained(model, folder) if folder else model).eval()(pixel_values=images).last_hidden_state
+
+    images = torch.randn(2, 3, 12, 12)
+    lora = LoraConfig(r=3, lora_alpha=7, target_modules=["q_proj", "v_proj", "o_proj", "fc1", "fc2"], use_dora=True)
+    model = get_peft_model(kind.from_pretrained(vit), lora)
+    for key, p in model.named_parameters():
+        if "lora_B" in key:
+            p.data += 0.1 * torch.randn(p.shape)
+    model.save_pretrained(adapter)
+    run(clpeft, "import", adapter, "--model", vit, "--classes", 2, "--out", back)
+    run(clpeft, "export", back, "--to", "peft", "--out", again, "--no-head")
+    run(clpeft, "merge", back, "--out", merged)
+    want = features(vit, adapter)
+    return check(name, "in and out", features(vit, again), want) & check(name, "merged", features(merged), want) & (
+        float((want - features(vit)).abs().max()) > 0.01)
+
+
 def main():
     torch.manual_seed(1)
     random.seed(1)
@@ -158,6 +185,9 @@ def main():
     batch = {"input_ids": torch.randint(5, 26, mask.shape) * mask, "attention_mask": mask}
     save_file(batch, work / "batch.safetensors")
     results = [round_trip(name, options, batch) for name, options in METHODS.items()] + [decoder()]
+    small = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, image_size=12, patch_size=3)
+    results += [vision("dinov2", transformers.Dinov2Config(mlp_ratio=2, **small)),
+                vision("vit", transformers.ViTConfig(intermediate_size=40, **small))]
     sys.exit(0 if all(results) else "a round trip changed the numbers")
 
 

@@ -1,6 +1,8 @@
 /* vit.c - a small random vision transformer of each naming against float64: hidden states, gradients, refusals. */
 #include "tiny_vit.h"
 
+#include <sys/stat.h>
+
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -257,6 +259,95 @@ START_TEST(a_step_takes_a_batch_in_parts)
 }
 END_TEST
 
+/* ---- PEFT ------------------------------------------------------------------------------------------------------- */
+
+/* A folder with the tensors of another one, under the names that transformers 4 knew. */
+static void write_old_names(const char *from, const char *to)
+{
+    static char name[24][160];
+    static const char config[] =
+        "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 3, \"target_modules\": [\"query\", \"attention.output.dense\"]}";
+    clpeft_write_tensor list[24];
+    clpeft_file *file;
+    char path[200];
+
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", from);
+    ck_ok(clpeft_file_open(&file, path));
+    const size_t n = clpeft_file_tensors(file);
+    for (size_t i = 0; i < n; i++) {
+        const clpeft_file_tensor *t = clpeft_file_tensor_at(file, i);
+        const char *number = strpbrk(t->name, "0123456789");
+        snprintf(name[i], sizeof name[i], "base_model.model.encoder.layer.%c.%s.%s", *number,
+                 strstr(t->name, "q_proj") ? "attention.attention.query" : "attention.output.dense",
+                 strstr(t->name, "lora_"));
+        list[i] = (clpeft_write_tensor){ .name = name[i], .dtype = t->dtype, .n_dims = 2, .data = t->data };
+        list[i].dims[0] = t->dims[0], list[i].dims[1] = t->dims[1];
+    }
+    mkdir(to, 0700);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", to);
+    ck_ok(clpeft_safetensors_write(path, NULL, 0, list, n));
+    snprintf(path, sizeof path, "%s/adapter_config.json", to);
+    ck_ok(clpeft_file_replace(path, config, strlen(config)));
+    clpeft_file_close(file);
+}
+
+static void remove_folder(const char *folder)
+{
+    char path[200];
+
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder), unlink(path);
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder), unlink(path);
+    rmdir(folder);
+}
+
+/* What leaves has the names of modules in transformers 5; what comes in may have those of transformers 4. */
+START_TEST(adapters_have_the_names_of_modules)
+{
+    static const char *const names[][2] = { { "layers.1.attention.q_proj", "layers.1.attention.o_proj" },
+                                            { "encoder.layer.1.attention.q_proj",
+                                              "encoder.layer.1.attention.o_proj" } };
+    tiny_vit *v = make(_i, 2);
+    char folder[120], old[120], key[160];
+    clpeft_file *file;
+
+    write_model(v, "");
+    adapted a = adapt(v, "query,output", 0);
+    snprintf(folder, sizeof folder, "%s/peft", v->t.dir);
+    snprintf(old, sizeof old, "%s/old", v->t.dir);
+    ck_ok(clpeft_peft_export(a.adapter, a.model, folder, NULL, NULL));
+    snprintf(key, sizeof key, "%s/adapter_model.safetensors", folder);
+    ck_ok(clpeft_file_open(&file, key));
+    ck_assert_uint_eq(8, clpeft_file_tensors(file));
+    for (int i = 0; i < 2; i++) {
+        snprintf(key, sizeof key, "base_model.model.%s.lora_A.weight", names[_i][i]);
+        ck_assert_msg(clpeft_file_find(file, key) != NULL, "no %s", key);
+    }
+    clpeft_file_close(file);
+    write_old_names(folder, old);
+    for (int i = 0; i < 2; i++) {
+        float *theta = malloc(a.size * sizeof *theta);
+        clpeft_peft *peft;
+        clpeft_peft_info info;
+        ck_ok(clpeft_peft_open(&peft, a.model, i ? old : folder));
+        clpeft_peft_get_info(peft, &info);
+        ck_assert_str_eq("query,output", info.sites);
+        for (size_t k = 0; k < a.size; k++) theta[k] = 0;
+        ck_ok(clpeft_params_write(a.params, CLPEFT_THETA, NULL, theta, NULL));
+        ck_ok(clpeft_peft_load(peft, a.adapter, 0, NULL));
+        ck_ok(clpeft_params_read(a.params, CLPEFT_THETA, NULL, theta, NULL));
+        for (size_t k = 0; k < clpeft_params_count(a.params); k++) {
+            const clpeft_tensor *t = clpeft_params_tensor(a.params, k);
+            for (size_t j = t->off; j < t->off + t->size; j++) ck_assert_float_eq((float)a.theta[j], theta[j]);
+        }
+        clpeft_peft_close(peft);
+        free(theta);
+    }
+    remove_folder(folder), remove_folder(old);
+    release(&a);
+    destroy(v);
+}
+END_TEST
+
 /* ---- refusals --------------------------------------------------------------------------------------------------- */
 
 static void refuse(const char *more, size_t image_size, size_t max_tokens, const char *says, clpeft_status code)
@@ -311,6 +402,7 @@ static void add(TCase *t)
     tcase_add_loop_test(t, a_fused_layer_is_the_same_model, 0, sizeof fused / sizeof *fused);
     tcase_add_loop_test(t, gradients_match_central_differences, 0, sizeof backwards / sizeof *backwards);
     tcase_add_loop_test(t, a_step_takes_a_batch_in_parts, CLPEFT_POOL_MEAN, CLPEFT_POOL_BOTH + 1);
+    tcase_add_loop_test(t, adapters_have_the_names_of_modules, 0, 2);
     tcase_add_test(t, bad_models_and_batches_are_refused);
 }
 

@@ -275,6 +275,18 @@ clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t t
     return model;
 }
 
+size_t training_patch_size(const char *model)
+{
+    char path[PATH_SIZE];
+    json_error_t error;
+
+    path_join(path, model, "config.json");
+    json_t *config = json_load_file(path, 0, &error);
+    const json_int_t size = json_integer_value(json_object_get(config, "patch_size"));
+    json_decref(config);
+    return size > 0 ? (size_t)size : 0;
+}
+
 const char *training_device_name(clpeft_context *ctx, char *text, size_t size)
 {
     clpeft_device_info info;

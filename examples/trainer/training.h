@@ -57,6 +57,10 @@ clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t t
                              size_t image_size, bool forward_only); /* image_size: of models of images, else 0 */
 clpeft_model *training_same_model(clpeft_context *ctx);              /* as the last one, on another device */
 
+/* Pixels along an edge of the patches of a model of images, before it is loaded: decides how many tokens an image has. 0: of another
+ * model, or unknown. */
+size_t training_patch_size(const char *model);
+
 /* "platform: device" */
 const char *training_device_name(clpeft_context *ctx, char *text, size_t size);
 

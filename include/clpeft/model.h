@@ -51,7 +51,7 @@ CLPEFT_API void clpeft_model_get_info(const clpeft_model *model, clpeft_model_in
  *          model lacks, a rank or alpha that is none */
 CLPEFT_API clpeft_status clpeft_model_sites(const clpeft_model *model, const char *list, clpeft_site **sites,
                                             size_t *n);
-/* The module path of a site in Hugging Face's naming, "encoder.layer.0.attention.self.query"; for exports. */
+/* The path of a site in the names of Hugging Face's files, "encoder.layer.0.attention.self.query". */
 CLPEFT_API clpeft_status clpeft_model_site_path(const clpeft_model *model, const clpeft_site *site, char *path,
                                                 size_t size);
 

@@ -1,6 +1,7 @@
 /* peft.h - adapters from and to the folders of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors.
  *
  * What leaves is what PEFT knows: HoRA leaves as the LoRA that it computes, DoRAN as the DoRA with m' = m c / (c + tau).
+ * Modules have the names of transformers 5, which renamed those of its vision transformers; the older ones are read too.
  * What comes in is LoRA or DoRA. To go on training where it stopped, keep the checkpoint of clpeft_trainer_save. */
 #ifndef CLPEFT_PEFT_H
 #define CLPEFT_PEFT_H

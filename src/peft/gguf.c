@@ -81,7 +81,7 @@ static clpeft_status write_file(export *x, const char *path)
           .f32 = (float)file_alpha(config, (double)config->alpha, config->rank) },
     };
 
-    TRY(clp_paths_create(&x->paths, x->model, ""));
+    TRY(clp_paths_create(&x->paths, x->model, CLP_FILE, ""));
     x->names = calloc(most, sizeof *x->names);
     x->tensors = calloc(most, sizeof *x->tensors);
     REQUIRE(x->names && x->tensors, CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");

@@ -162,7 +162,7 @@ static clpeft_status merge_file(merge *x, const char *path)
 
     REQUIRE(x->dtype <= CLPEFT_BF16 || x->dtype == CLPEFT_OTHER || (gguf && x->dtype == CLPEFT_Q8_0),
             CLPEFT_UNSUPPORTED, "merged layers are not written as %s here", clpeft_dtype_name(x->dtype));
-    TRY(clp_paths_create(&x->paths, x->model, ""));
+    TRY(clp_paths_create(&x->paths, x->model, CLP_FILE, ""));
     TRY(find_prefix(x));
     TRY(list_tensors(x));
     TRY(clpeft_adapter_materialize(x->adapter, 0, 0, x->queue, 0, NULL, NULL));

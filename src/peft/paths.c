@@ -7,12 +7,20 @@
 
 const char *const clp_prefixes[CLP_PREFIXES] = { "", "bert.", "roberta.", "model.", "vit.", "dinov2." };
 
-clpeft_status clp_paths_create(clp_paths *paths, const clpeft_model *model, const char *prefix)
+const char *clp_path_in_block(const clpeft_model *model, size_t module, clp_naming naming)
 {
+    const clp_module *m = &model->modules[module];
+    return naming == CLP_OBJECT && m->object_path ? m->object_path : m->path;
+}
+
+clpeft_status clp_paths_create(clp_paths *paths, const clpeft_model *model, clp_naming naming, const char *prefix)
+{
+    const char *object_block = model->object_block_path, *block_path = model->family->block_path;
     const size_t before = strlen(prefix);
     clpeft_status status = CLPEFT_OK;
     clp_paths p = { 0 };
 
+    if (naming == CLP_OBJECT && object_block) block_path = object_block;
     REQUIRE(before < CLP_PATH_SIZE / 2, CLPEFT_INVALID_ARGUMENT, "a prefix of %zu bytes", before);
     TRY(clpeft_model_sites(model, "all", &p.sites, &p.n));
     p.paths = calloc(p.n, sizeof *p.paths);
@@ -20,8 +28,8 @@ clpeft_status clp_paths_create(clp_paths *paths, const clpeft_model *model, cons
     for (size_t i = 0; i < p.n; i++) {
         p.paths[i] = malloc(CLP_PATH_SIZE);
         REQUIRE(p.paths[i], CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");
-        memcpy(p.paths[i], prefix, before + 1);
-        TRY(clpeft_model_site_path(model, &p.sites[i], p.paths[i] + before, CLP_PATH_SIZE - before));
+        snprintf(p.paths[i], CLP_PATH_SIZE, "%s%s%zu.%s", prefix, block_path, i / model->n_modules,
+                 clp_path_in_block(model, i % model->n_modules, naming));
     }
     *paths = p;
     p = (clp_paths){ 0 };

@@ -24,14 +24,14 @@ static size_t count_parts(const clp_tensors *tensors, const char *path)
     return n;
 }
 
-/* The paths with the first prefix by which the file names a layer of the model. */
+/* The paths in the first naming and with the first prefix by which the file names a layer of the model. */
 static clpeft_status find_paths(clpeft_peft *peft, const clpeft_model *model, const clp_tensors *tensors)
 {
     clpeft_status status = CLPEFT_OK;
 
-    for (size_t p = 0; p < CLP_PREFIXES; p++) {
+    for (size_t p = 0; p < CLP_PREFIXES * CLP_NAMINGS; p++) {
         clp_paths_free(&peft->paths);
-        TRY(clp_paths_create(&peft->paths, model, clp_prefixes[p]));
+        TRY(clp_paths_create(&peft->paths, model, (clp_naming)(p / CLP_PREFIXES), clp_prefixes[p % CLP_PREFIXES]));
         for (size_t i = 0; i < peft->paths.n; i++)
             if (count_parts(tensors, peft->paths.paths[i]) > 0) return CLPEFT_OK;
     }

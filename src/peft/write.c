@@ -112,7 +112,7 @@ out:
 static const char *short_name(const export *x, size_t module)
 {
     const size_t modules = x->model->n_modules;
-    const char *whole = x->model->modules[module].path;
+    const char *whole = clp_path_in_block(x->model, module, CLP_OBJECT);
 
     for (size_t i = module; i < x->paths.n; i += modules)
         if (!x->adapted[i]) return NULL;
@@ -250,7 +250,7 @@ static clpeft_status write_folder(export *x, const char *folder)
     clpeft_status status = CLPEFT_OK;
     char *path = malloc(size);
 
-    TRY(clp_paths_create(&x->paths, x->model, x->options.prefix));
+    TRY(clp_paths_create(&x->paths, x->model, CLP_OBJECT, x->options.prefix));
     x->adapted = calloc(x->paths.n, 1);
     x->names = calloc(most, sizeof *x->names);
     x->tensors = calloc(most, sizeof *x->tensors);
