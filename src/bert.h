@@ -18,7 +18,8 @@ typedef struct {
     clpeft_view qkv;         /* [T,3D] */
     clpeft_view o, lse;      /* [T,D], [T,H]: attention */
     clpeft_view sum1, stat1; /* [T,D], [T,2]: input of the first norm, its mean and rstd */
-    clpeft_view p;           /* [T,F]: before the activation */
+    clpeft_view p;           /* [T,F]: before the activation; in the backward its gradient */
+    clpeft_view dqkv, d_o;   /* [T,3D], [T,D]: p is used up when these are written, so they lie on it */
     clpeft_view sum2, stat2; /* [T,D], [T,2]: of the second norm */
 } clp_bert_acts;
 
@@ -36,8 +37,6 @@ typedef struct {
     cl_mem *memory; /* of acts */
     cl_mem stream, scratch; /* of x; of what follows */
     clpeft_view x1;         /* [T,D]: output of the first norm; in the backward a norm's output once more */
-    clpeft_view dp;         /* [T,F] */
-    clpeft_view dqkv, d_o;  /* [T,3D], [T,D]: dp is used up when these are written, so they lie on it */
     clpeft_view dsum;       /* [T,H] */
 } clp_bert_net;
 

@@ -218,17 +218,21 @@ static size_t lay_out_acts(const clpeft_model *model, clp_bert_acts *a, cl_mem b
 {
     const clpeft_model_info *i = &model->info;
     const size_t T = model->options.max_tokens, D = i->width;
-    clpeft_view at = { buf, 0, 1 };
+    clpeft_view at = { buf, 0, 1 }, again;
 
     a->qkv = clp_carve(&at, T, 3 * D);
     a->o = clp_carve(&at, T, D);
     a->lse = clp_carve(&at, T, i->heads);
     a->sum1 = clp_carve(&at, T, D);
     a->stat1 = clp_carve(&at, T, 2);
-    a->p = clp_carve(&at, T, i->ffn);
     a->sum2 = clp_carve(&at, T, D);
     a->stat2 = clp_carve(&at, T, 2);
-    return at.off;
+    again = at;
+    a->p = clp_carve(&at, T, i->ffn);
+    if (model->options.forward_only) return at.off;
+    a->dqkv = clp_carve(&again, T, 3 * D);
+    a->d_o = clp_carve(&again, T, D);
+    return at.off > again.off ? at.off : again.off;
 }
 
 static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
@@ -240,8 +244,6 @@ static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
     net->x1 = clp_carve(&at, T, D);
     if (model->options.forward_only) return at.off;
     net->dsum = clp_carve(&at, T, model->info.heads);
-    net->dqkv = clp_carve(&at, T, 3 * D);
-    net->d_o = clp_carve(&at, T, D);
     return at.off;
 }
 

@@ -115,7 +115,6 @@ clpeft_status clp_dropped_gradient(clp_stream *s, const clp_layer_call *c, clpef
     TRY(clpeft_dropout(s->ctx, c->T, K, c->dropout, c->dropout_seed, c->first_token, t, t, s->queue, 0, NULL, NULL));
     if (c->f != CLPEFT_IDENTITY)
         TRY(clpeft_activate_backward(s->ctx, c->f, c->T, K, c->x, t, t, s->queue, 0, NULL, NULL));
-    TRY(clpeft_add(s->ctx, c->T, K, 1, c->dx, 1, t, c->dx, s->queue, 0, NULL, NULL));
 out:
     return status;
 }

@@ -76,59 +76,83 @@ out:
     return status;
 }
 
+/* dA and dB of all sites, and dg: D [T,R] is (g dy) sB, dz is g dy. fx: room for f(x). */
+static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view d, clpeft_view dz, size_t fx)
+{
+    const clpeft_linear *l = c->linear;
+    const clp_lowrank *low = c->low;
+    const clpeft_view u = view(c->tape, c->tape_off, clp_u_ld(low));
+    clpeft_status status = CLPEFT_OK;
+    clpeft_view x;
+
+    TRY(activated(s, c, fx, &x));
+    if (c->dropout > 0) {
+        x = view(c->scratch, fx, l->K);
+        TRY(clp_dropped_input(s, c, x));
+    }
+    TRY(multiply(s, 1, 0, low->R, l->K, c->T, d, x, 1, low->da));
+    TRY(multiply(s, 1, 0, low->R, l->N, c->T, u, dz, 1, low->dbt));
+    if (low->gain) {
+        const clpeft_view z = view(c->tape, c->tape_off + clp_u_size(l, low, c->T), l->N);
+        const clp_arg args[] = { SIZE(c->T), SIZE(l->N), VIEW(c->y), VIEW(z), VIEW(low->dg) };
+        TRY(clp_run(s, "linear", "column_dot", "", ARGS(args), 1, &l->N, NULL));
+    }
+out:
+    return status;
+}
+
+/* dx = accumulate dx + f'(x) (dz W0 + D A); with dropout the last term is dropped already, in fx. dx may lie on x. */
+static clpeft_status input_gradient(clp_stream *s, const clp_layer_call *c, clpeft_view d, clpeft_view dz,
+                                    clp_operand w, size_t fx, size_t sum)
+{
+    const clpeft_linear *l = c->linear;
+    const clp_lowrank *low = c->low;
+    const int direct = c->f == CLPEFT_IDENTITY;
+    const clpeft_view t = view(c->scratch, sum, l->K), dropped = view(c->scratch, fx, l->K),
+                      target = direct ? c->dx : t;
+    clpeft_status status = CLPEFT_OK;
+
+    if (low && c->dropout > 0) {
+        TRY(multiply(s, 0, 0, c->T, l->K, low->R, d, low->a, 0, dropped));
+        TRY(clp_dropped_gradient(s, c, dropped));
+    }
+    TRY(multiply(s, 0, 0, c->T, l->K, l->N, dz, view(w.buf, w.off, l->K), direct ? c->accumulate : 0, target));
+    if (low && c->dropout == 0) TRY(multiply(s, 0, 0, c->T, l->K, low->R, d, low->a, 1, target));
+    if (!direct) {
+        TRY(clpeft_activate_backward(s->ctx, c->f, c->T, l->K, c->x, t, t, s->queue, 0, NULL, NULL));
+        TRY(clpeft_add(s->ctx, c->T, l->K, c->accumulate, c->accumulate == 0 ? t : c->dx, 1, t, c->dx, s->queue, 0,
+                       NULL, NULL));
+    }
+    if (low && c->dropout > 0)
+        TRY(clpeft_add(s->ctx, c->T, l->K, 1, c->dx, 1, dropped, c->dx, s->queue, 0, NULL, NULL));
+out:
+    return status;
+}
+
 clpeft_status clp_blas_backward(clp_stream *s, const clp_layer_call *c)
 {
     const clpeft_linear *l = c->linear;
     const clp_lowrank *low = c->low;
-    const int gain = low && low->gain;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
-    clpeft_view x, dz = c->y, d = { 0 };
+    clpeft_view dz = c->y, d = { 0 };
     size_t at = c->scratch_off;
     const size_t wide = clp_take(&at, clp_weight_scratch(l, 0)), fx = clp_take(&at, c->T * l->K),
-                 gdy = clp_take(&at, c->T * l->N);
-    const clpeft_view t = view(c->scratch, clp_take(&at, c->T * l->K), l->K);
+                 gdy = clp_take(&at, c->T * l->N), sum = clp_take(&at, c->T * l->K);
 
     TRY(clp_order(s));
-    if (gain) {
+    if (low && low->gain) {
         dz = view(c->scratch, gdy, l->N);
         TRY(clpeft_scale_columns(s->ctx, c->T, l->N, c->y, low->g, dz, s->queue, 0, NULL, NULL));
     }
     if (low) {
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
         TRY(multiply(s, 0, 0, c->T, low->R, l->N, dz, low->b, 0, d));
+        TRY(site_gradients(s, c, d, dz, fx));
     }
-    if (c->dx.buf) {
-        const int direct = c->f == CLPEFT_IDENTITY;
-        const clpeft_view target = direct ? c->dx : t;
-        TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
-        TRY(multiply(s, 0, 0, c->T, l->K, l->N, dz, view(w.buf, w.off, l->K), direct ? c->accumulate : 0, target));
-        if (low && c->dropout == 0) TRY(multiply(s, 0, 0, c->T, l->K, low->R, d, low->a, 1, target));
-        if (!direct) {
-            TRY(clpeft_activate_backward(s->ctx, c->f, c->T, l->K, c->x, t, t, s->queue, 0, NULL, NULL));
-            TRY(clpeft_add(s->ctx, c->T, l->K, c->accumulate, c->accumulate == 0 ? t : c->dx, 1, t, c->dx, s->queue, 0,
-                           NULL, NULL));
-        }
-        if (low && c->dropout > 0) {
-            TRY(multiply(s, 0, 0, c->T, l->K, low->R, d, low->a, 0, t));
-            TRY(clp_dropped_gradient(s, c, t));
-        }
-    }
-    if (low) {
-        const clpeft_view u = view(c->tape, c->tape_off, clp_u_ld(low));
-        TRY(activated(s, c, fx, &x));
-        if (c->dropout > 0) {
-            x = view(c->scratch, fx, l->K);
-            TRY(clp_dropped_input(s, c, x));
-        }
-        TRY(multiply(s, 1, 0, low->R, l->K, c->T, d, x, 1, low->da));
-        TRY(multiply(s, 1, 0, low->R, l->N, c->T, u, dz, 1, low->dbt));
-        if (gain) {
-            const clpeft_view z = view(c->tape, c->tape_off + clp_u_size(l, low, c->T), l->N);
-            const clp_arg args[] = { SIZE(c->T), SIZE(l->N), VIEW(c->y), VIEW(z), VIEW(low->dg) };
-            TRY(clp_run(s, "linear", "column_dot", "", ARGS(args), 1, &l->N, NULL));
-        }
-    }
+    if (!c->dx.buf) goto out;
+    TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
+    TRY(input_gradient(s, c, d, dz, w, fx, sum));
 out:
     return status;
 }

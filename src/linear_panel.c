@@ -111,41 +111,35 @@ out:
     return status;
 }
 
-/* dx += f'(x) mask (D A) / (1 - p), and *x the dropped input that A saw. */
-static clpeft_status dropped_backward(clp_stream *s, const clp_layer_call *c, clpeft_view d, size_t *at, clpeft_view *x)
+/* t = f'(x) mask (D A) / (1 - p): what dx is to gain. */
+static clpeft_status dropped_gradient(clp_stream *s, const clp_layer_call *c, clpeft_view d, clpeft_view t)
 {
-    const size_t K = c->linear->K, NR = clp_panel_columns(s->ctx);
-    const clpeft_view t = view(c->scratch, clp_take(at, clp_prepare_size(c->T, K)), K);
     const clp_product p = { .M = c->T,
-                            .N = K,
+                            .N = c->linear->K,
                             .K = c->low->R,
                             .a = d,
                             .w = c->low->a.buf,
                             .w_off = c->low->a.off,
-                            .w_panel = NR,
+                            .w_panel = clp_panel_columns(s->ctx),
                             .w_row = c->low->a.ld,
                             .alpha = 1,
                             .c = t };
     clpeft_status status = CLPEFT_OK;
 
-    if (c->dx.buf) {
-        TRY(clp_product_run(s, &p));
-        TRY(clp_dropped_gradient(s, c, t));
-    }
-    TRY(clp_dropped_input(s, c, t));
-    *x = t;
+    TRY(clp_product_run(s, &p));
+    TRY(clp_dropped_gradient(s, c, t));
 out:
     return status;
 }
 
+/* dx comes last: it may lie on x. */
 clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
 {
     const clpeft_linear *l = c->linear;
     const clp_lowrank *low = c->low;
     const size_t NR = clp_panel_columns(l->ctx);
     const clpeft_view none = { 0 };
-    clpeft_view dz, d = none, x = c->x;
-    clpeft_activation f = c->f;
+    clpeft_view dz, d = none, t = none;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
     size_t at = c->scratch_off;
@@ -156,30 +150,33 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
         TRY(narrow_product(s, c->T, l->N, dz, low->b, d));
     }
-    if (c->dx.buf) {
-        TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
-        clp_product p = { .M = c->T,
-                          .N = l->K,
-                          .K = l->N,
-                          .a = dz,
-                          .w = w.buf,
-                          .w_off = w.off,
-                          .w_panel = l->N * NR,
-                          .w_row = NR,
-                          .w_type = w.type,
-                          .alpha = 1,
-                          .beta = c->accumulate,
-                          .c = c->dx,
-                          .f = f };
-        if (f != CLPEFT_IDENTITY) p.slope = c->x;
-        if (low && c->dropout == 0) p.R = low->R, p.u = d, p.e = low->a;
-        TRY(clp_product_run(s, &p));
-    }
     if (low && c->dropout > 0) {
-        TRY(dropped_backward(s, c, d, &at, &x));
-        f = CLPEFT_IDENTITY;
+        t = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);
+        TRY(clp_dropped_input(s, c, t));
+        TRY(site_gradients(s, c, d, t, CLPEFT_IDENTITY));
+        if (c->dx.buf) TRY(dropped_gradient(s, c, d, t));
+    } else if (low) {
+        TRY(site_gradients(s, c, d, c->x, c->f));
     }
-    if (low) TRY(site_gradients(s, c, d, x, f));
+    if (!c->dx.buf) goto out;
+    TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
+    clp_product p = { .M = c->T,
+                      .N = l->K,
+                      .K = l->N,
+                      .a = dz,
+                      .w = w.buf,
+                      .w_off = w.off,
+                      .w_panel = l->N * NR,
+                      .w_row = NR,
+                      .w_type = w.type,
+                      .alpha = 1,
+                      .beta = c->accumulate,
+                      .residual = t,
+                      .c = c->dx,
+                      .f = c->f };
+    if (c->f != CLPEFT_IDENTITY) p.slope = c->x;
+    if (low && c->dropout == 0) p.R = low->R, p.u = d, p.e = low->a;
+    TRY(clp_product_run(s, &p));
 out:
     return status;
 }

@@ -44,7 +44,7 @@ clpeft_status clp_blas_backward(clp_stream *s, const clp_layer_call *c);
 
 /* xd = dropout(f(x)) [T,K] into out (ld K), for the low-rank path. */
 clpeft_status clp_dropped_input(clp_stream *s, const clp_layer_call *c, clpeft_view out);
-/* dx += f'(x) mask / (1 - p) t, t [T,K] already holding D A; t is used up. */
+/* t = f'(x) mask / (1 - p) t, t [T,K] holding D A: what dx is to gain. */
 clpeft_status clp_dropped_gradient(clp_stream *s, const clp_layer_call *c, clpeft_view t);
 
 /* Take n elements of the call's scratch. */

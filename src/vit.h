@@ -21,7 +21,8 @@ typedef struct {
     clpeft_view qkv;          /* [T,3D] */
     clpeft_view o, lse;       /* [T,D], [T,H]: attention */
     clpeft_view x1;           /* [T,D]: input of the second norm */
-    clpeft_view p;            /* [T,F]: before the activation */
+    clpeft_view p;            /* [T,F]: before the activation; in the backward its gradient */
+    clpeft_view dqkv, d_o;    /* [T,3D], [T,D]: p is used up when these are written, so they lie on it */
 } clp_vit_acts;
 
 typedef struct {
@@ -44,8 +45,6 @@ typedef struct {
     clpeft_view y, stat;    /* [T,D], [T,2]: of the last norm */
     clpeft_view n;          /* [T,D]: a norm's output, or dx times LayerScale */
     clpeft_view dn;         /* [T,D] */
-    clpeft_view dp;         /* [T,F] */
-    clpeft_view dqkv, d_o;  /* [T,3D], [T,D]: dp is used up when these are written, so they lie on it */
     clpeft_view dsum;       /* [T,H] */
 } clp_vit_net;
 

@@ -7,7 +7,7 @@ static size_t lay_out_acts(const clpeft_model *model, clp_vit_acts *a, cl_mem bu
 {
     const clpeft_model_info *i = &model->info;
     const size_t T = model->options.max_tokens, D = i->width;
-    clpeft_view at = { buf, 0, 1 };
+    clpeft_view at = { buf, 0, 1 }, again;
 
     a->stat1 = clp_carve(&at, T, 2);
     a->qkv = clp_carve(&at, T, 3 * D);
@@ -15,15 +15,19 @@ static size_t lay_out_acts(const clpeft_model *model, clp_vit_acts *a, cl_mem bu
     a->lse = clp_carve(&at, T, i->heads);
     a->x1 = clp_carve(&at, T, D);
     a->stat2 = clp_carve(&at, T, 2);
+    again = at;
     a->p = clp_carve(&at, T, i->ffn);
-    return at.off;
+    if (model->options.forward_only) return at.off;
+    a->dqkv = clp_carve(&again, T, 3 * D);
+    a->d_o = clp_carve(&again, T, D);
+    return at.off > again.off ? at.off : again.off;
 }
 
 static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
 {
     clp_vit_net *net = model->net;
     const size_t T = model->options.max_tokens, D = model->info.width;
-    clpeft_view at = { buf, 0, 1 }, again;
+    clpeft_view at = { buf, 0, 1 };
 
     net->y = clp_carve(&at, T, D);
     net->stat = clp_carve(&at, T, 2);
@@ -31,11 +35,7 @@ static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
     if (model->options.forward_only) return at.off;
     net->dn = clp_carve(&at, T, D);
     net->dsum = clp_carve(&at, T, model->info.heads);
-    again = at;
-    net->dp = clp_carve(&at, T, model->info.ffn);
-    net->dqkv = clp_carve(&again, T, 3 * D);
-    net->d_o = clp_carve(&again, T, D);
-    return at.off > again.off ? at.off : again.off;
+    return at.off;
 }
 
 /* Without a backward one buffer is every block's input and output. */

@@ -36,7 +36,7 @@ typedef struct {
     matrix tape[RANGES];
 } setup;
 
-static void make_adapter(setup *s, int fused, int i)
+static void make_adapter(setup *s, int fused, int i, float dropout)
 {
     clpeft_adapter_config c = clpeft_adapter_defaults(form[i].method);
     const size_t query = fused ? 0 : 1, value = fused ? 0 : 3;
@@ -57,6 +57,7 @@ static void make_adapter(setup *s, int fused, int i)
     const float zero = 0;
     size_t bytes;
 
+    c.dropout = dropout;
     c.tau = form[i].tau, c.magnitude = form[i].magnitude, c.norm_gradient = form[i].norm_gradient;
     ck_ok(clpeft_params_create(&s->params, dev.ctx));
     ck_ok(clpeft_adapter_create(&s->adapter, s->params, sites, 2, &c));
@@ -85,7 +86,7 @@ static void free_setup(setup *s)
 }
 
 /* The same weight and bias in one layer, from a device view, and in four, from host memory. */
-static void make_both(setup *fused, setup *apart, int i)
+static void make_both(setup *fused, setup *apart, int i, float dropout)
 {
     matrix w = matrix_random(N, K, 5, 3), bias = matrix_random(N, 1, 2, 0);
     const clpeft_linear_options options = { .N = N, .K = K, .dtype = CLPEFT_F32, .has_bias = 1 };
@@ -101,8 +102,8 @@ static void make_both(setup *fused, setup *apart, int i)
         ck_ok(clpeft_linear_load(apart->linear[l], 0, range[l].rows, rows + range[l].row * K, CLPEFT_F32,
                                  &AT(bias, range[l].row, 0), dev.queue));
     }
-    make_adapter(fused, 1, i);
-    make_adapter(apart, 0, i);
+    make_adapter(fused, 1, i, dropout);
+    make_adapter(apart, 0, i, 0);
     matrix_free(&w), matrix_free(&bias);
 }
 
@@ -162,7 +163,7 @@ START_TEST(one_layer_gives_what_separate_layers_give)
     matrix dx1 = matrix_make(T, K, 6, 7, &zero), dx2 = matrix_make(T, K, 1, 0, &zero);
     setup fused, apart;
 
-    make_both(&fused, &apart, _i);
+    make_both(&fused, &apart, _i, 0);
     for (uint64_t step = 0; step < 3; step++) {
         run(&fused, step, &x, &y1, &dy, &dx1);
         run(&apart, step, &x, &y2, &dy, &dx2);
@@ -182,6 +183,36 @@ START_TEST(one_layer_gives_what_separate_layers_give)
 }
 END_TEST
 
+/* dx in the place of x: gradients and dx are what they are with dx apart. */
+START_TEST(dx_may_be_x)
+{
+    const clpeft_view none = { NULL, 0, 0 };
+    matrix x = matrix_random(T, K, 2, 4), dy = matrix_random(T, N, 1, 2), dx = matrix_random(T, K, 0, 0);
+    matrix y = matrix_random(T, N, 0, 0);
+    setup s, unused;
+
+    make_both(&s, &unused, _i / 2, _i & 1 ? 0.3f : 0);
+    const size_t size = clpeft_params_size(s.params);
+    float *apart = malloc(4 * size), *place = malloc(4 * size);
+    for (int again = 0; again < 2; again++) {
+        ck_ok(clpeft_adapter_materialize(s.adapter, 1, 1, dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_params_zero_grad(s.params, dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_linear_forward(s.linear[0], s.adapter, T, CLPEFT_GELU, x.view, none, y.view, s.tape[0].view, s.ws,
+                                    dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_linear_backward(s.linear[0], s.adapter, T, CLPEFT_GELU, x.view, s.tape[0].view, dy.view, 0,
+                                     again ? x.view : dx.view, s.ws, dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_adapter_backward(s.adapter, s.ws, dev.queue, 0, NULL, NULL));
+        ck_ok(clpeft_params_read(s.params, CLPEFT_GRAD, NULL, again ? place : apart, dev.queue));
+    }
+    matrix_download(&dx), matrix_download(&x);
+    ck_assert_int_eq(0, memcmp(apart, place, 4 * size));
+    for (size_t t = 0; t < T; t++) ck_assert_int_eq(0, memcmp(&AT(dx, t, 0), &AT(x, t, 0), 4 * K));
+    free(apart), free(place);
+    free_setup(&s), free_setup(&unused);
+    matrix_free(&x), matrix_free(&dy), matrix_free(&dx), matrix_free(&y);
+}
+END_TEST
+
 START_TEST(the_output_is_that_of_the_merged_weight)
 {
     const float zero = 0;
@@ -190,7 +221,7 @@ START_TEST(the_output_is_that_of_the_merged_weight)
     float merged[N * K], plain[N * K], bias_of[N];
     setup fused, apart;
 
-    make_both(&fused, &apart, _i);
+    make_both(&fused, &apart, _i, 0);
     run(&fused, 0, &x, &y, &dy, &dx);
     ck_ok(clpeft_adapter_merge(fused.adapter, fused.linear[0], 0, N, merged, dev.queue));
     ck_ok(clpeft_adapter_merge(NULL, fused.linear[0], 0, N, plain, dev.queue));
@@ -220,7 +251,7 @@ START_TEST(equal_runs_give_equal_bits_and_gradients_add)
     matrix y = matrix_make(T, N, 3, 5, &zero), dx = matrix_make(T, K, 6, 7, &zero);
     setup fused, apart;
 
-    make_both(&fused, &apart, _i);
+    make_both(&fused, &apart, _i, 0);
     const size_t size = clpeft_params_size(fused.params);
     float *first = malloc(4 * size), *second = malloc(4 * size);
     run(&fused, 5, &x, &y, &dy, &dx);
@@ -247,6 +278,7 @@ static void add(TCase *t)
 {
     const int forms = (int)(sizeof form / sizeof *form);
     tcase_add_loop_test(t, one_layer_gives_what_separate_layers_give, 0, forms);
+    tcase_add_loop_test(t, dx_may_be_x, 0, 2 * sizeof form / sizeof *form);
     tcase_add_loop_test(t, the_output_is_that_of_the_merged_weight, 0, forms);
     tcase_add_loop_test(t, equal_runs_give_equal_bits_and_gradients_add, 0, forms);
 }

@@ -59,7 +59,7 @@ CLPEFT_API clpeft_status clpeft_linear_forward(const clpeft_linear *linear, cons
 /* clpeft_linear_backward - with dZ = g * dy:
  *     dx = accumulate dx + f'(x) (dZ W0 + s (dZ B) A)        buf NULL: not asked for
  *     the adapter's own buffers gain  dA += s (dZ B)^T f(x),  dB += s dZ^T U,  dg += sum_t dy Z
- * x, f and tape as in the forward. dx overlaps neither x (when f is not the identity) nor dy. */
+ * x, f and tape as in the forward. dx may be x itself; otherwise it overlaps neither x nor dy. */
 CLPEFT_API clpeft_status clpeft_linear_backward(const clpeft_linear *linear, clpeft_adapter *adapter, size_t T,
                                                 clpeft_activation f, clpeft_view x, clpeft_view tape, clpeft_view dy,
                                                 float accumulate, clpeft_view dx, clpeft_workspace *ws, CLPEFT_QUEUE);
