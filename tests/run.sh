@@ -5,6 +5,7 @@
 #   gcc       build with -Werror; all tests on the default OpenCL device ($CLPEFT_DEVICE chooses another)
 #   clang     build with -Werror
 #   sanitize  build with AddressSanitizer and UBSan; all tests
+#   threads   build with ThreadSanitizer; the tests of concurrency
 #   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
@@ -90,6 +91,13 @@ stage_sanitize() {
         meson test --timeout-multiplier 10
 }
 
+stage_threads() {
+    compile threads gcc -Db_sanitize=thread -Db_lundef=false || return
+    # Races of PoCL and LLVM are not looked for, nor of what they call.
+    check threads env OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd CK_TIMEOUT_MULTIPLIER=10 \
+        TSAN_OPTIONS=ignore_noninstrumented_modules=1 CK_FORK=no meson test threads --timeout-multiplier 10
+}
+
 stage_rusticl() {
     compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_FORK=no \
         meson test --suite device --timeout-multiplier 4
@@ -104,7 +112,7 @@ run() { # STAGE...
     done
 }
 
-stages="gcc clang sanitize rusticl" data=yes
+stages="gcc clang sanitize threads rusticl" data=yes
 case ${1:-} in
 '') ;;
 --quick) stages=gcc data=no ;;

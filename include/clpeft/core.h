@@ -9,8 +9,11 @@
  *     complete (event may be NULL; else the caller releases it). In-order and out-of-order queues both work.
  *   - An object is destroyed by its _destroy function, which takes NULL. OpenCL objects given to the library are retained
  *     by it while needed: the caller may release them at any time.
- *   - Threads: a context may be used by several threads at once. Any other object (workspace, params, linear, adapter,
- *     model, trainer) by one thread at a time; different objects at once. */
+ *   - Threads: calls may run at once when no two of them are given the same object. A context is no such object: any number of
+ *     threads use one at once, each with objects and queues of its own; only clpeft_context_destroy comes after all else.
+ *     const makes no difference: reading a trainer while another thread steps it is an error. An adapter counts as its params and
+ *     as its layers' weights, a trainer as its model; operations count as their buffers and their workspace. Functions without
+ *     objects (files, types, schedules, the list of devices) may always run at once. clpeft_error_message is of the calling thread. */
 #ifndef CLPEFT_CORE_H
 #define CLPEFT_CORE_H
 
