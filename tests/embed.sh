@@ -13,6 +13,9 @@ sed -i "s|^prefix=|prefix=$prefix|" "$pc"
 export PKG_CONFIG_PATH="${pc%/*}"
 lib=$(dirname "$(find "$prefix" -name 'libclpeft.so.0')")
 export LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+if nm -D --undefined-only "$lib/libclpeft.so.0" | grep -q "__[at]san_init"; then
+    echo "programs without the sanitizer cannot load a library that has it: skipped" && exit 77
+fi
 flags="$(pkg-config --cflags clpeft) -Wall -Wextra -Wpedantic -Werror"
 libs="$(pkg-config --libs clpeft) -lOpenCL -lm"
 

@@ -13,6 +13,9 @@ sed -i "s|^prefix=|prefix=$tmp/prefix|" "$pc"
 export PKG_CONFIG_PATH="${pc%/*}"
 lib=$(dirname "$(find "$tmp/prefix" -name 'libclpeft.so.0')")
 export LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+if nm -D --undefined-only "$lib/libclpeft.so.0" | grep -q "__[at]san_init"; then
+    echo "programs without the sanitizer cannot load a library that has it: skipped" && exit 77
+fi
 mkdir "$tmp/bin" && printf '#!/bin/sh\nexec %s -Wall -Wextra -Werror "$@"\n' "$(command -v cc)" >"$tmp/bin/cc" && chmod +x "$tmp/bin/cc"
 PATH=$tmp/bin:$(dirname "$(find "$tmp/prefix" -name finetune-text)"):$PATH
 
