@@ -30,13 +30,13 @@ typedef struct {
     float pixels[IMAGES * CHANNELS * PATCH * PATCH * 36];
 } tiny_vit;
 
-static void add_norm(tiny *t, const char *path)
+static inline void add_norm(tiny *t, const char *path)
 {
     tiny_add(t, t->D, 0, 1, 0.3f, "%s.weight", path);
     tiny_add(t, t->D, 0, 0, 0.3f, "%s.bias", path);
 }
 
-static tiny_vit *make(int named, size_t side)
+static inline tiny_vit *make(int named, size_t side)
 {
     tiny_vit *v = calloc(1, sizeof *v);
     tiny *t = &v->t;
@@ -70,7 +70,7 @@ static tiny_vit *make(int named, size_t side)
     return v;
 }
 
-static void write_model(const tiny_vit *v, const char *more)
+static inline void write_model(const tiny_vit *v, const char *more)
 {
     static char names[TINY_TENSORS][100];
     clpeft_write_tensor list[TINY_TENSORS];
@@ -101,13 +101,13 @@ static void write_model(const tiny_vit *v, const char *more)
     ck_ok(clpeft_safetensors_write(text, NULL, 0, list, t->n));
 }
 
-static void destroy(tiny_vit *v)
+static inline void destroy(tiny_vit *v)
 {
     tiny_free(&v->t);
     free(v);
 }
 
-static clpeft_model_options options_for(const tiny_vit *v, int recompute, int forward_only)
+static inline clpeft_model_options options_for(const tiny_vit *v, int recompute, int forward_only)
 {
     return (clpeft_model_options){ .image_size = v->side * PATCH,
                                    .max_tokens = IMAGES * (1 + v->side * v->side) + 5,
@@ -115,7 +115,7 @@ static clpeft_model_options options_for(const tiny_vit *v, int recompute, int fo
                                    .forward_only = forward_only };
 }
 
-static clpeft_batch batch_of(const tiny_vit *v)
+static inline clpeft_batch batch_of(const tiny_vit *v)
 {
     return (clpeft_batch){ .S = IMAGES, .pixels = v->pixels };
 }
@@ -123,7 +123,7 @@ static clpeft_batch batch_of(const tiny_vit *v)
 /* ---- in float64 ------------------------------------------------------------------------------------------------- */
 
 /* The kernel of cubic convolution with a = -0.75. */
-static double cubic(double x)
+static inline double cubic(double x)
 {
     const double a = -0.75;
     x = fabs(x);
@@ -132,7 +132,7 @@ static double cubic(double x)
 }
 
 /* Column d of the position of patch (i, j): all points of the plane in reach, edges repeated. */
-static double position_at(tiny_vit *v, size_t i, size_t j, size_t d)
+static inline double position_at(tiny_vit *v, size_t i, size_t j, size_t d)
 {
     const float *table = tiny_find(&v->t, "embeddings.position_embeddings")->data;
     const double y = ((double)i + 0.5) * SIDE / (double)v->side - 0.5,
@@ -151,7 +151,7 @@ static double position_at(tiny_vit *v, size_t i, size_t j, size_t d)
     return sum;
 }
 
-static void embed(tiny_vit *v, double *x)
+static inline void embed(tiny_vit *v, double *x)
 {
     const float *w = tiny_find(&v->t, "embeddings.patch_embeddings.projection.weight")->data,
                 *bias = tiny_find(&v->t, "embeddings.patch_embeddings.projection.bias")->data,
@@ -172,7 +172,7 @@ static void embed(tiny_vit *v, double *x)
     }
 }
 
-static void norm(tiny_vit *v, const char *path, size_t rows, const double *x, double *y)
+static inline void norm(tiny_vit *v, const char *path, size_t rows, const double *x, double *y)
 {
     const float *gamma = tiny_find(&v->t, "%s.weight", path)->data, *beta = tiny_find(&v->t, "%s.bias", path)->data;
     const size_t D = v->t.D;
@@ -185,7 +185,7 @@ static void norm(tiny_vit *v, const char *path, size_t rows, const double *x, do
 }
 
 /* y = x W^T + bias */
-static void dense(tiny_vit *v, tiny_weights w, size_t b, int module, size_t rows, const double *x, double *y)
+static inline void dense(tiny_vit *v, tiny_weights w, size_t b, int module, size_t rows, const double *x, double *y)
 {
     const size_t N = module_rows(&v->t, module), cols = module_columns(&v->t, module);
     const float *bias = tiny_find(&v->t, "encoder.layer.%zu.%s.bias", b, naming[v->named].path[module])->data;
@@ -198,14 +198,14 @@ static void dense(tiny_vit *v, tiny_weights w, size_t b, int module, size_t rows
 }
 
 /* x += l * y */
-static void add_branch(tiny_vit *v, size_t b, int half, size_t rows, const double *y, double *x)
+static inline void add_branch(tiny_vit *v, size_t b, int half, size_t rows, const double *y, double *x)
 {
     const char *scale = naming[v->named].scale[half];
     const float *l = scale ? tiny_find(&v->t, "encoder.layer.%zu.%s", b, scale)->data : NULL;
     for (size_t i = 0; i < rows * v->t.D; i++) x[i] += (l ? (double)l[i % v->t.D] : 1) * y[i];
 }
 
-static void weights_copy(tiny_vit *v, tiny_weights w)
+static inline void weights_copy(tiny_vit *v, tiny_weights w)
 {
     for (size_t b = 0; b < v->t.L; b++)
         for (int i = 0; i < MODULES; i++) {
@@ -216,7 +216,7 @@ static void weights_copy(tiny_vit *v, tiny_weights w)
 }
 
 /* Last hidden states, to be freed. */
-static double *reference(tiny_vit *v, tiny_weights w)
+static inline double *reference(tiny_vit *v, tiny_weights w)
 {
     const size_t each = 1 + v->side * v->side, rows = IMAGES * each, D = v->t.D, F = v->t.F;
     double *x = malloc(rows * D * sizeof *x), *part = malloc(rows * (5 * D + F) * sizeof *part), *q = part,

@@ -3,7 +3,7 @@
 #ifndef TEST_FAULT_SCENARIOS_H
 #define TEST_FAULT_SCENARIOS_H
 
-#include "fault.h"
+#include "inject.h"
 
 #include "../exchange.h"
 
@@ -11,7 +11,6 @@
 
 enum { ROWS = 5, CLASSES = 3 };
 
-static fault_control *layer;
 static exchange lora, doran;
 static const int32_t labels[] = { 2, 0, -1, 1, 2 };
 
@@ -54,7 +53,7 @@ static void empty_folder(const char *path)
     closedir(dir);
 }
 
-static void undo(void)
+static void undo_all(void)
 {
     clpeft_peft_close(it.peft);
     clpeft_trainer_destroy(it.trainer);
@@ -395,15 +394,7 @@ static void again_tune(void)
     check_evaluate();
 }
 
-static const struct {
-    const char *name;
-    void (*prepare)(void);
-    clpeft_status (*run)(void);
-    void (*check)(void);  /* after success */
-    void (*failed)(void); /* after a failure */
-    int weight;           /* how many times longer than others a run takes */
-    void (*again)(void);  /* what must go well afterwards; NULL: the same without a fault */
-} scenario[] = {
+static const fault_scenario list[] = {
     { "open", NULL, run_open, check_open, NULL, 1, NULL },
     { "kernel", prepare_kernel, run_kernel, check_kernel, NULL, 8, NULL },
     { "load", NULL, run_load, check_load, NULL, 1, NULL },
