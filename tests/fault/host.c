@@ -43,7 +43,7 @@ static void *remember(void *memory, size_t size, const void *caller)
     size_t i = place((uintptr_t)memory);
     while (blocks[i].at > 1) i = (i + 1) % ROOM;
     blocks[i] = (block){ (uintptr_t)memory, size, caller, 0 };
-    host.live++, host.live_bytes += size;
+    host.live++;
     pthread_mutex_unlock(&lock);
     return memory;
 }
@@ -57,7 +57,7 @@ static void forget(const void *memory)
     for (size_t n = 0; n < ROOM && blocks[i].at != 0 && blocks[i].at != (uintptr_t)memory; n++) i = (i + 1) % ROOM;
     if (blocks[i].at == (uintptr_t)memory) {
         blocks[i].at = blocks[(i + 1) % ROOM].at != 0;
-        host.live--, host.live_bytes -= blocks[i].size;
+        host.live--;
     }
     pthread_mutex_unlock(&lock);
 }

@@ -20,7 +20,6 @@ typedef enum {
 typedef struct {
     host_gate memory, files; /* malloc, calloc, realloc, strdup, realpath; open, write, rename, ... */
     long live;               /* allocations that are not freed */
-    size_t live_bytes;
     int error;
     host_way way;
     const char *last;                 /* the call that failed last */

@@ -34,12 +34,6 @@ static cl_int refuse(const char *name, int release, cl_int fitting)
 
 /* ---- what is alive ------------------------------------------------------------------------------------------------ */
 
-static void count_made(fault_kind kind)
-{
-    atomic_fetch_add(&control.live[kind], 1);
-    atomic_fetch_add(&control.made[kind], 1);
-}
-
 static void count(fault_kind kind, int by)
 {
     if (atomic_fetch_add(&control.live[kind], by) + by < 0) atomic_fetch_add(&control.out_of_range, 1);
@@ -92,19 +86,19 @@ static void check_range(cl_mem buffer, size_t offset, size_t size)
             return NULL;                                  \
         }                                                 \
         type made = next.name args;                       \
-        if (made) count_made(kind);                       \
+        if (made) count(kind, 1);                         \
         return made;                                      \
     }
 
 /* A command; `check` looks at its arguments first. */
-#define ENQUEUE(name, check, params, args)                        \
-    static cl_int CL_API_CALL my_##name params                    \
-    {                                                             \
-        BEFORE(name, 0, CL_OUT_OF_RESOURCES);                     \
-        check;                                                    \
-        const cl_int code = next.name args;                       \
-        if (code == CL_SUCCESS && event) count_made(FAULT_EVENT); \
-        return code;                                              \
+#define ENQUEUE(name, check, params, args)                      \
+    static cl_int CL_API_CALL my_##name params                  \
+    {                                                           \
+        BEFORE(name, 0, CL_OUT_OF_RESOURCES);                   \
+        check;                                                  \
+        const cl_int code = next.name args;                     \
+        if (code == CL_SUCCESS && event) count(FAULT_EVENT, 1); \
+        return code;                                            \
     }
 #define WAIT cl_uint n_wait, const cl_event *wait, cl_event *event
 
@@ -199,7 +193,7 @@ static cl_int CL_API_CALL my_clEnqueueNDRangeKernel(cl_command_queue queue, cl_k
         atomic_load(&control.skip_kernels)
             ? next.clEnqueueMarkerWithWaitList(queue, n_wait, wait, event)
             : next.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, n_wait, wait, event);
-    if (code == CL_SUCCESS && event) count_made(FAULT_EVENT);
+    if (code == CL_SUCCESS && event) count(FAULT_EVENT, 1);
     return code;
 }
 
@@ -226,7 +220,7 @@ static cl_mem CL_API_CALL my_clCreateBuffer(cl_context context, cl_mem_flags fla
         return NULL;
     }
     cl_mem made = next.clCreateBuffer(context, flags, size, host, errcode);
-    if (made) count_made(FAULT_BUFFER);
+    if (made) count(FAULT_BUFFER, 1);
     return made;
 }
 

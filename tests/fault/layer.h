@@ -19,17 +19,16 @@ typedef enum {
 
 typedef struct {
     atomic_long live[FAULT_KINDS]; /* references: made and retained, less released */
-    atomic_long made[FAULT_KINDS];
-    atomic_long out_of_range;    /* buffer commands past the end of a buffer, releases of more than was made */
-    atomic_long seen;            /* calls that could have failed since `at` was set */
-    atomic_long at;              /* the call that fails, from 1; 0: none */
-    atomic_int sticky;           /* and all after it */
-    atomic_int code;             /* what it returns; 0: the code that fits the entry point */
-    atomic_long fired;           /* calls that failed */
-    _Atomic(const char *) entry; /* only calls of this entry point, "clCreateBuffer", count; NULL: all but releases */
-    _Atomic(const char *) last;  /* the entry point that failed last */
-    atomic_int skip_kernels;     /* kernels are not run: for what only measures them */
-    atomic_size_t max_alloc;     /* what the device says that it can allocate at most, and refuses more; 0: as it is */
+    atomic_long out_of_range;      /* buffer commands past the end of a buffer, releases of more than was made */
+    atomic_long seen;              /* calls that could have failed since `at` was set */
+    atomic_long at;                /* the call that fails, from 1; 0: none */
+    atomic_int sticky;             /* and all after it */
+    atomic_int code;               /* what it returns; 0: the code that fits the entry point */
+    atomic_long fired;             /* calls that failed */
+    _Atomic(const char *) entry;   /* only calls of this entry point, "clCreateBuffer", count; NULL: all but releases */
+    _Atomic(const char *) last;    /* the entry point that failed last */
+    atomic_int skip_kernels;       /* kernels are not run: for what only measures them */
+    atomic_size_t max_alloc; /* what the device says that it can allocate at most, and refuses more; 0: as it is */
 } fault_control;
 
 /* Exported by the layer. */
