@@ -57,7 +57,7 @@ class Classifier(torch.nn.Module):
     def __init__(self):
         super().__init__()
         base = Dinov2Model(Dinov2Config.from_pretrained(options.model)) if options.random else Dinov2Model.from_pretrained(options.model)
-        self.vit = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"]))
+        self.vit = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value", "q_proj", "v_proj"]))
         self.head = torch.nn.Linear(base.config.hidden_size, CLASSES)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
