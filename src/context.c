@@ -24,15 +24,17 @@ static clpeft_status copy_cache_dir(clpeft_context *ctx, const char *wanted)
     return ctx->cache_dir ? CLPEFT_OK : clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_context_create: out of memory");
 }
 
-/* The device is one of a context to adopt. */
+/* The device is one of a context to adopt. PoCL lists a sub-device as the device that it is a part of. */
 static clpeft_status check_adopted(cl_context context, cl_device_id device)
 {
     clpeft_status status = CLPEFT_OK;
-    cl_device_id list[64];
+    cl_device_id list[64], parent = NULL;
     size_t size = 0, i = 0;
 
     TRY_CL(clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof list, list, &size), "clpeft_context_create: context");
-    while (i < size / sizeof *list && list[i] != device) i++;
+    TRY_CL(clGetDeviceInfo(device, CL_DEVICE_PARENT_DEVICE, sizeof parent, &parent, NULL),
+           "clpeft_context_create: device");
+    while (i < size / sizeof *list && list[i] != device && (!parent || list[i] != parent)) i++;
     REQUIRE(i < size / sizeof *list, CLPEFT_INVALID_ARGUMENT, "clpeft_context_create: device is not of this context");
 out:
     return status;
