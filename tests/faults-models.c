@@ -20,11 +20,14 @@ static struct {
     clpeft_model *model;
     clpeft_trainer *trainer;
     clpeft_model_cache *cache;
+    cl_event event[4];
     float logits[70], losses[TOKENS];
 } it;
 
 static void undo_all(void)
 {
+    for (int i = 0; i < 4; i++)
+        if (it.event[i]) clReleaseEvent(it.event[i]);
     clpeft_model_cache_destroy(it.cache);
     clpeft_trainer_destroy(it.trainer);
     clpeft_model_destroy(it.model);
@@ -186,7 +189,54 @@ static clpeft_status merge_gguf(void)
     return clpeft_merge_write(clpeft_trainer_adapter(trained), language, files.path, path, CLPEFT_OTHER, NULL);
 }
 
+/* ---- operations that wait for each other by events -------------------------------------------------------------------- */
+
+static cl_command_queue unordered;
+static matrix m[6];
+
+static clpeft_status chain(void)
+{
+    const clpeft_view x = m[0].view, gamma = m[1].view, stat = m[2].view, h = m[3].view, y = m[4].view, dx = m[5].view;
+    const clpeft_view none = { NULL, 0, 0 };
+    cl_event *e = it.event;
+    clpeft_status status =
+        clpeft_layer_norm(dev.ctx, 6, 70, 1e-5f, x, gamma, gamma, h, stat, unordered, 0, NULL, &e[0]);
+    if (status == CLPEFT_OK) status = clpeft_activate(dev.ctx, CLPEFT_GELU, 6, 70, h, y, unordered, 1, &e[0], &e[1]);
+    if (status == CLPEFT_OK)
+        status = clpeft_activate_backward(dev.ctx, CLPEFT_GELU, 6, 70, h, y, dx, unordered, 1, &e[1], &e[2]);
+    if (status == CLPEFT_OK)
+        status =
+            clpeft_layer_norm_backward(dev.ctx, 6, 70, x, gamma, stat, dx, 0, dx, none, none, unordered, 3, e, &e[3]);
+    clFinish(unordered);
+    return status;
+}
+
+static void check_chain(void)
+{
+    static float first[6 * 70];
+    static int known;
+    matrix_download(&m[5]);
+    if (!known) memcpy(first, m[5].host, sizeof first), known = 1;
+    ck_assert_mem_eq(first, m[5].host, sizeof first);
+}
+
+static void start_chain(void)
+{
+    const struct {
+        size_t rows, cols;
+    } size[] = { { 6, 70 }, { 70, 1 }, { 6, 2 }, { 6, 70 }, { 6, 70 }, { 6, 70 } };
+    cl_command_queue_properties can = 0;
+    cl_int code;
+    clGetDeviceInfo(clpeft_context_device(dev.ctx), CL_DEVICE_QUEUE_PROPERTIES, sizeof can, &can, NULL);
+    unordered = clCreateCommandQueue(clpeft_context_cl(dev.ctx), clpeft_context_device(dev.ctx),
+                                     can & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &code);
+    ck_assert_int_eq(CL_SUCCESS, code);
+    random_state = 3;
+    for (int i = 0; i < 6; i++) m[i] = matrix_random(size[i].rows, size[i].cols, 0, 0);
+}
+
 static const fault_scenario list[] = {
+    { "events", NULL, chain, check_chain, NULL, 1, NULL },
     { "load-gguf", NULL, load_language, NULL, NULL, 1, NULL },
     { "load-vit", NULL, load_vision, NULL, NULL, 1, NULL },
     { "lm-step", prepare_language, step_language, check_step, failed_step, 2, NULL },
@@ -218,11 +268,14 @@ static void set_up(void)
     ck_ok(clpeft_context_create(&blas, NULL));
     unsetenv("CLPEFT_GEMM");
     ck_ok(clpeft_model_load(&blas_model, blas, images->t.dir, &pixels));
+    start_chain();
 }
 
 static void tear_down(void)
 {
     for (int i = 0; i < 2; i++) free(theta[i]), theta[i] = NULL;
+    for (int i = 0; i < 6; i++) matrix_free(&m[i]);
+    clReleaseCommandQueue(unordered);
     clpeft_model_destroy(blas_model);
     clpeft_context_destroy(blas);
     clpeft_model_destroy(vision);

@@ -1,13 +1,11 @@
-/* scenarios.h - what faults.c lets fail: open a device, compile, load, train, save, export, tune. Each is prepared, run under
- * faults, checked and undone. */
+/* scenarios.h - what faults.c lets fail: open a device, compile, load, train, save, export. Each is prepared, run under faults,
+ * checked and undone. */
 #ifndef TEST_FAULT_SCENARIOS_H
 #define TEST_FAULT_SCENARIOS_H
 
 #include "inject.h"
 
 #include "../exchange.h"
-
-#include <clblast_c.h>
 
 enum { ROWS = 5, CLASSES = 3 };
 
@@ -328,6 +326,23 @@ static void check_import(void)
     ck_assert_uint_eq(CLASSES, info.classes);
 }
 
+/* An imported adapter into the parameters of a trainer that is made for it. */
+static void prepare_peft_load(void)
+{
+    clpeft_trainer_options o = exchange_options(CLPEFT_DORA);
+    clpeft_peft_info info;
+    ck_ok(export_peft(CLPEFT_F32));
+    ck_ok(run_import());
+    clpeft_peft_get_info(it.peft, &info);
+    o.adapter = info.adapter, o.sites = info.sites, o.classes = info.classes;
+    ck_ok(clpeft_trainer_create(&it.trainer, doran.model, &o));
+}
+
+static clpeft_status run_peft_load(void)
+{
+    return clpeft_peft_load(it.peft, clpeft_trainer_adapter(it.trainer), SCALE, NULL);
+}
+
 static void prepare_gguf(void)
 {
     ck_ok(clpeft_gguf_export(clpeft_trainer_adapter(lora.trainer), lora.model, exchange_path(&lora, "a.gguf"),
@@ -369,46 +384,5 @@ static void failed_merge(void)
     if (!strstr(clpeft_error_message(), "written, but")) file_is_kept(exchange_path(&doran, "merged.safetensors"));
     no_other_files(&doran);
 }
-
-/* ---- tuning --------------------------------------------------------------------------------------------------------- */
-
-/* Nothing is computed, and the clock goes one second at a reading: a candidate is measured by three empty runs. */
-static void prepare_tune(void)
-{
-    CLBlastClearCache(); /* it keeps programs of its own */
-    ck_ok(clpeft_context_create(&it.ctx, &(clpeft_context_options){ .cache_dir = cache }));
-    layer->skip_kernels = host.hold_clock = 1;
-}
-
-static clpeft_status run_tune(void)
-{
-    const clpeft_status status = clpeft_tune(it.ctx, NULL, NULL, &it.tune);
-    layer->skip_kernels = host.hold_clock = 0;
-    CLBlastClearCache();
-    return status;
-}
-
-static void again_tune(void)
-{
-    ck_ok(run_evaluate());
-    check_evaluate();
-}
-
-static const fault_scenario list[] = {
-    { "open", NULL, run_open, check_open, NULL, 1, NULL },
-    { "kernel", prepare_kernel, run_kernel, check_kernel, NULL, 8, NULL },
-    { "load", NULL, run_load, check_load, NULL, 1, NULL },
-    { "adapter", NULL, run_adapter, check_adapter, NULL, 1, NULL },
-    { "trainer", NULL, run_trainer, NULL, NULL, 1, NULL },
-    { "step", prepare_step, run_step, check_step, failed_step, 2, NULL },
-    { "evaluate", NULL, run_evaluate, check_evaluate, NULL, 1, NULL },
-    { "save", prepare_save, run_save, check_save, failed_save, 2, NULL },
-    { "resume", prepare_resume, run_resume, check_resume, NULL, 1, NULL },
-    { "peft-export", prepare_peft, run_peft, check_peft, NULL, 1, NULL },
-    { "peft-import", prepare_peft, run_import, check_import, NULL, 1, NULL },
-    { "gguf-export", prepare_gguf, run_gguf, NULL, failed_gguf, 1, NULL },
-    { "merge", prepare_merge, run_merge, NULL, failed_merge, 1, NULL },
-    { "tune", prepare_tune, run_tune, NULL, NULL, 20, again_tune },
-};
 
 #endif
