@@ -45,6 +45,17 @@ static inline V LOAD_W(__global const ushort *p)
 #define SOME(r) ROW(r < rows ? x_rows[r * a_row] : 0.0f, r)
 #define LOW(r) ROW(uu[r * u_ld + l], r)
 
+/* The epilogue of row r of the tile, vector v. */
+#define AT(x, r) (x + x##_off + (m0 + r) * x##_ld + n)
+#define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
+#define SCALED(r) acc[r][v] *= alpha;
+#define KEPT(r) if (r < rows) STORE(acc[r][v], z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
+#define SHIFTED(r) acc[r][v] = fma(acc[r][v], gain, shift);
+#define SLOPED(r) if (r < rows) acc[r][v] *= activate_slope(f, TAKE(AT(x, r)));
+#define ADDED(r) if (r < rows) acc[r][v] += TAKE(AT(residual, r));
+#define ONTO(r) if (r < rows) acc[r][v] = fma((V)(beta), TAKE(AT(c, r)), acc[r][v]);
+#define STORED(r) if (r < rows) { if (whole) STORE(acc[r][v], AT(c, r)); else store_some(acc[r][v], AT(c, r), lanes); }
+
 /* sites[j]: first and last + 1 of the R columns for column panel j, its first column in z or -1, unused. */
 __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict a, ulong a_off, ulong a_row,
                           ulong a_step, __global const W_TYPE *restrict w, ulong w_off, ulong w_panel, ulong w_row,
@@ -91,27 +102,20 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                 const V b0 = LOAD(ee + l * e_ld), b1 = NV == 2 ? LOAD(ee + l * e_ld + VW) : b0;
                 ALL_ROWS(LOW)
             }
+#pragma unroll
             for (int v = 0; v < NV; v++) {
-                const size_t n = n0 + v * VW;
+                const size_t n = n0 + v * VW, m0 = i * MR;
                 const int lanes = n >= N ? 0 : (int)min((ulong)VW, N - n), whole = lanes == VW;
                 if (lanes == 0) break;
-#define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
                 const V gain = flags & GAIN ? TAKE(g + g_off + n) : (V)(1.0f);
                 const V shift = flags & BIAS ? TAKE(bias + bias_off + n) : (V)(0.0f);
-#pragma unroll
-                for (int r = 0; r < MR; r++) {
-                    const size_t m = i * MR + r;
-                    __global float *out = c + c_off + m * c_ld + n;
-                    V y = acc[r][v] * alpha;
-                    if (r >= rows) continue;
-                    if (flags & KEEP && site.s2 >= 0) STORE(y, z + z_off + m * z_ld + site.s2 + v * VW);
-                    if (flags & (GAIN | BIAS)) y = fma(y, gain, shift);
-                    if (flags & SLOPE) y *= activate_slope(f, TAKE(x + x_off + m * x_ld + n));
-                    if (flags & RESIDUAL) y += TAKE(residual + residual_off + m * residual_ld + n);
-                    if (flags & BETA) y = fma((V)(beta), TAKE(out), y);
-                    if (whole) STORE(y, out);
-                    else store_some(y, out, lanes);
-                }
+                ALL_ROWS(SCALED)
+                if (flags & KEEP && site.s2 >= 0) { ALL_ROWS(KEPT) }
+                if (flags & (GAIN | BIAS)) { ALL_ROWS(SHIFTED) }
+                if (flags & SLOPE) { ALL_ROWS(SLOPED) }
+                if (flags & RESIDUAL) { ALL_ROWS(ADDED) }
+                if (flags & BETA) { ALL_ROWS(ONTO) }
+                ALL_ROWS(STORED)
             }
         }
     }

@@ -120,15 +120,18 @@ static inline void bench_add(contestant *c, double ms)
     c->ms[c->n++] = ms;
 }
 
-/* In every round each has its turn: a call that is not timed, then timed ones until `turn` ms are over, at least one. A turn lasts
- * long enough for caches and clocks to settle. A contestant without run is skipped. */
+/* In every round each has its turn: calls that are not timed for `turn` ms, then timed ones for as long, at least one of each. A
+ * turn lasts long enough for caches, clocks and the places of threads to settle: after a pause both threads of a pool may sit on
+ * one core for some milliseconds. A contestant without run is skipped. */
 static inline void bench_turns(contestant *c, size_t n, size_t rounds, double turn)
 {
     for (size_t i = 0; i < n; i++) c[i].ms = NULL, c[i].n = 0;
     for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < n; i++) {
             if (!c[i].run || (c[i].most && c[i].n >= c[i].most)) continue;
-            c[i].run(c[i].self);
+            const double woken = bench_now();
+            do c[i].run(c[i].self);
+            while (bench_now() < woken + turn);
             const double start = bench_now();
             double now = start;
             do {
