@@ -100,22 +100,32 @@ check_devices() {
     cmp devices/checkpoint.safetensors half/checkpoint.safetensors || fail "two devices: resumed is not uninterrupted"
 }
 
-# differs TEXT ARGUMENTS-OF-THE-SECOND-RANK...: both say so, end with 2 and write nothing.
+# differs TEXT ARGUMENTS-OF-THE-SECOND-RANK...: both say so, end with 2 and write nothing. $second begins the second one's command.
+second=env
 differs() {
     what=$1
     shift
     base="--train train.tsv --eval eval.tsv --steps 4 --out differs"
     # shellcheck disable=SC2086   # words
-    timeout 60 mpirun --oversubscribe --bind-to none -n 1 "$text" --model tiny $base : -n 1 "$text" --model tiny $base "$@" >stdout 2>stderr </dev/null
+    timeout 60 mpirun --oversubscribe --bind-to none -n 1 "$text" --model tiny $base : -n 1 $second "$text" --model tiny $base "$@" >stdout 2>stderr </dev/null
     [ $? -eq 2 ] || fail "differs $*: status"
-    for rank in 0 1; do grep -q "^finetune-text, rank $rank: $what differs" stderr || fail "$*: rank $rank: $(cat stderr)"; done
+    for rank in 0 1; do grep -q "^finetune-text, rank $rank: $what" stderr || fail "$*: rank $rank: $(cat stderr)"; done
     [ ! -e differs ] || fail "$*: wrote"
 }
 
+# A rank with another library, where one can be laid over it.
+differs_version() {
+    echo 'const char *clpeft_version(void); const char *clpeft_version(void) { return "9.9"; }' | cc -shared -fPIC -x c - -o other.so || return
+    second="env LD_PRELOAD=$tmp/other.so"
+    differs "the library's version differs: .* 9.9 at rank 1"
+    second=env
+}
+
 check_differing() {
-    differs "--rank" --rank 4
-    differs "the hash of the training rows" --train eval.tsv
-    differs "the hash of the model" --model other
+    differs "--rank differs" --rank 4
+    differs "the hash of the training rows differs" --train eval.tsv
+    differs "the hash of the model differs" --model other
+    nm -D --undefined-only "$text" | grep -q '__[at]san_init' || differs_version
     ranks 2 "$text" --model tiny --train train.tsv --eval eval.tsv --out one2 --rank 0
     [ $? -ne 0 ] || fail "refused options"
     grep -q -- '--rank 0: below 1' stderr || fail "refused options: $(cat stderr)"

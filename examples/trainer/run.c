@@ -160,6 +160,7 @@ static void take_step(run *r)
     const double seconds = program_clock() - start;
     r->seconds[r->step++ - r->first] = seconds;
     r->in_a_row = result.applied ? 0 : r->in_a_row + 1;
+    if (ranks_count() > 1 && r->step == r->first + 1) parallel_agree_parameters(r->trainer); /* devices round alike */
     json_t *line = json_pack("{s:I, s:o, s:o, s:I, s:o, s:o}", "step", (json_int_t)r->step, "loss",
                              log_number(result.loss), "lr", log_number(result.lr), r->task.unit, (json_int_t)units,
                              "seconds", log_number(seconds), "grad_norm", log_number((double)result.grad_norm));
