@@ -71,6 +71,16 @@ static void run_plain(int s)
     undo();
 }
 
+/* The status that a fault should lead to: OpenCL's code, no memory, or a file error. */
+static int is_right(fault f, clpeft_status status)
+{
+    if (f == MEMORY_ONCE || f == MEMORY_FROM_THEN) return status == CLPEFT_OUT_OF_HOST_MEMORY;
+    if (f != CL_ONCE && f != CL_FROM_THEN) return status == CLPEFT_FILE_ERROR;
+    if (f == CL_FROM_THEN && status > -1000) return 1; /* the first may have been got over, not the next */
+    if (status == CLPEFT_INTERNAL) return strstr(clpeft_error_message(), "CLBlast") != NULL; /* a code of its own */
+    return status == layer->first || status == CLPEFT_NO_DEVICE;
+}
+
 /* 0: no call was left to fail. */
 static int inject(int s, fault f, long at)
 {
@@ -88,6 +98,8 @@ static int inject(int s, fault f, long at)
         const char *text = clpeft_error_message();
         ck_assert_msg(*text && !strstr(text, "clpeft_device_count: count"), "%s, %s %ld (%s): no message, status %s",
                       scenarios[s].name, fault_names[f], at, call, clpeft_status_text(status));
+        ck_assert_msg(is_right(f, status), "%s, %s %ld (%s): %s: %s", scenarios[s].name, fault_names[f], at, call,
+                      clpeft_status_text(status), text);
         if (scenarios[s].failed) scenarios[s].failed();
     } else {
         ck_assert_msg(status == CLPEFT_OK, "%s, without a fault: %s", scenarios[s].name, clpeft_error_message());

@@ -26,10 +26,10 @@ static cl_int refuse(const char *name, int release, cl_int fitting)
     if (at == 0 || (only ? strcmp(only, name) != 0 : release)) return CL_SUCCESS;
     const long seen = atomic_fetch_add(&control.seen, 1) + 1;
     if (atomic_load(&control.sticky) ? seen < at : seen != at) return CL_SUCCESS;
-    const cl_int code = atomic_load(&control.code);
-    atomic_fetch_add(&control.fired, 1);
+    const cl_int chosen = atomic_load(&control.code), code = chosen != CL_SUCCESS ? chosen : fitting;
+    if (atomic_fetch_add(&control.fired, 1) == 0) atomic_store(&control.first, code);
     atomic_store(&control.last, name);
-    return code != CL_SUCCESS ? code : fitting;
+    return code;
 }
 
 /* ---- what is alive ------------------------------------------------------------------------------------------------ */

@@ -24,6 +24,7 @@ typedef struct {
     atomic_long at;                /* the call that fails, from 1; 0: none */
     atomic_int sticky;             /* and all after it */
     atomic_int code;               /* what it returns; 0: the code that fits the entry point */
+    atomic_int first;              /* what the first call that failed returned */
     atomic_long fired;             /* calls that failed */
     _Atomic(const char *) entry;   /* only calls of this entry point, "clCreateBuffer", count; NULL: all but releases */
     _Atomic(const char *) last;    /* the entry point that failed last */
