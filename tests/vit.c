@@ -41,30 +41,6 @@ END_TEST
 /* Query, key and value in one tensor. */
 static const char *const fused[] = { "attention.attention.qkv", "attention.qkv", "attn.qkv" };
 
-static void fuse(tiny_vit *v, const char *path)
-{
-    tiny *t = &v->t;
-
-    for (size_t b = 0; b < t->L; b++)
-        for (int bias = 0; bias < 2; bias++) {
-            const char *end = bias ? "bias" : "weight";
-            tiny_tensor *part[3];
-            for (int i = 0; i < 3; i++)
-                part[i] = tiny_find(t, "encoder.layer.%zu.%s.%s", b, naming[v->named].path[i], end);
-            const size_t n = part[0]->rows * (bias ? 1 : part[0]->cols);
-            float *all = malloc(3 * n * sizeof *all);
-            for (int i = 0; i < 3; i++)
-                memcpy(all + (size_t)i * n, part[i]->data, n * sizeof *all), free(part[i]->data);
-            snprintf(part[0]->name, sizeof part[0]->name, "encoder.layer.%zu.%s.%s", b, path, end);
-            part[0]->data = all, part[0]->rows *= 3;
-            for (int i = 1; i < 3; i++) { /* the last tensor takes its place */
-                const size_t last = --t->n;
-                tiny_tensor *gone = tiny_find(t, "encoder.layer.%zu.%s.%s", b, naming[v->named].path[i], end);
-                if (gone != &t->tensor[last]) *gone = t->tensor[last];
-            }
-        }
-}
-
 START_TEST(a_fused_layer_is_the_same_model)
 {
     tiny_vit *v = make(_i % 2, SIDE);
