@@ -6,6 +6,7 @@
 #   clang     build with -Werror
 #   sanitize  build with AddressSanitizer and UBSan; all tests
 #   threads   build with ThreadSanitizer; the tests of concurrency
+#   fuzz      libFuzzer with the same sanitizers on every reader of files, $CLPEFT_FUZZ_SECONDS each (5)
 #   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
@@ -98,6 +99,36 @@ stage_threads() {
         TSAN_OPTIONS=ignore_noninstrumented_modules=1 CK_FORK=no meson test threads --timeout-multiplier 10
 }
 
+# seeds TARGET: what a fuzzer starts from.
+seeds() {
+    case $1 in
+    safetensors) find tests/fixtures/bad_safetensors tests/golden/written.safetensors -name '*.safetensors' ;;
+    gguf) find tests/fixtures/bad_gguf tests/golden/written.gguf -name '*.gguf' ;;
+    peft) find tests/fixtures/peft -name adapter_config.json ;;
+    images) find tests/golden/image -type f -size -20k ;;
+    *) find "tests/fuzz/seeds/$1" -type f ;;
+    esac
+}
+
+stage_fuzz() {
+    compile fuzz clang -Dfuzz=true -Db_lundef=false || return
+    for program in "$build"/fuzz/tests/fuzz-*; do
+        target=${program##*/fuzz-}
+        case $target in *.*) continue ;; esac
+        corpus=$build/corpus/$target
+        mkdir -p "$corpus"
+        seeds "$target" | while read -r seed; do cp "$seed" "$corpus/$(echo "$seed" | tr / -)"; done
+        if "$program" -max_total_time="${CLPEFT_FUZZ_SECONDS:-5}" -max_len=20000 -rss_limit_mb=4096 -close_fd_mask=2 \
+            -artifact_prefix="$build/crash-$target-" -print_final_stats=1 "$corpus" >"$build/fuzz-$target.log" 2>&1; then
+            echo "fuzz-$target: $(sed -n 's/stat::number_of_executed_units: *//p' "$build/fuzz-$target.log") runs"
+            count 1 0 0
+        else
+            tail -n 40 "$build/fuzz-$target.log"
+            count 0 1 0
+        fi
+    done
+}
+
 stage_rusticl() {
     compile gcc gcc && check gcc env RUSTICL_ENABLE=llvmpipe CLPEFT_DEVICE=llvmpipe CK_FORK=no \
         meson test --suite device --timeout-multiplier 4
@@ -112,7 +143,7 @@ run() { # STAGE...
     done
 }
 
-stages="gcc clang sanitize threads rusticl" data=yes
+stages="gcc clang sanitize threads fuzz rusticl" data=yes
 case ${1:-} in
 '') ;;
 --quick) stages=gcc data=no ;;

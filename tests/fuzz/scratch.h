@@ -1,0 +1,30 @@
+/* scratch.h - a folder of a fuzzer's own, for readers that take a path. */
+#ifndef FUZZ_SCRATCH_H
+#define FUZZ_SCRATCH_H
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static inline const char *scratch_path(const char *name)
+{
+    static char dir[] = "/tmp/clpeft-fuzz-XXXXXX", path[4][120];
+    static int made, next;
+    if (!made++ && !mkdtemp(dir)) abort();
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/%s", dir, name);
+    return path[next];
+}
+
+static inline void scratch_write(const char *name, const void *bytes, size_t size)
+{
+    const int fd = open(scratch_path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size) abort();
+    close(fd);
+}
+
+#endif
