@@ -113,7 +113,7 @@ clpeft_status clpeft_adapter_create(clpeft_adapter **result, clpeft_params *para
     x = NULL;
 out:
     if (status != CLPEFT_OK) clp_params_truncate(params, before);
-    if (queue) clReleaseCommandQueue(queue);
+    clp_queue_end(queue);
     free(norms);
     clpeft_adapter_destroy(x);
     return status;

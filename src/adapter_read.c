@@ -58,7 +58,7 @@ clpeft_status clpeft_adapter_read_site(const clpeft_adapter *x, size_t site, flo
     if (tau) *tau = 0;
     if (tau && x->config.magnitude) TRY(read_values(x, queue, x->tau, place, 1, tau));
 out:
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }
 
@@ -113,6 +113,6 @@ clpeft_status clpeft_adapter_merge(const clpeft_adapter *x, const clpeft_linear 
             TRY(merge_site(x, queue, &x->table[p], site->row, from, to, row, weight));
     }
 out:
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }

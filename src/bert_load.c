@@ -201,7 +201,7 @@ static clpeft_status load_blocks(clpeft_model *model, clp_pretrained *w)
     for (size_t b = 0; b < model->info.layers; b++)
         for (size_t i = 0; i < DENSES; i++) TRY(load_dense(model, w, b, &list[i], bias, queue));
 out:
-    if (queue) clReleaseCommandQueue(queue);
+    clp_queue_end(queue);
     free(bias);
     return status;
 }

@@ -128,6 +128,13 @@ out:
     return status;
 }
 
+void clp_queue_end(cl_command_queue queue)
+{
+    if (!queue) return;
+    clFinish(queue);
+    clReleaseCommandQueue(queue);
+}
+
 /* ---- workspace -------------------------------------------------------------------------------------------------- */
 
 static clpeft_status workspace_make(clpeft_workspace **result, clpeft_context *ctx, cl_mem buf, size_t offset,

@@ -41,4 +41,8 @@ clpeft_status clp_device_pick(const char *select, cl_device_id *device);
 /* Fill ctx->info from ctx->device. */
 clpeft_status clp_device_facts(clpeft_context *ctx);
 
+/* Release a queue of clpeft_queue_create (NULL: nothing) once its commands have ended: Intel's CPU runtime lets a command of the next queue
+ * overtake even a blocking write of one that is released at once. */
+void clp_queue_end(cl_command_queue queue);
+
 #endif

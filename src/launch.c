@@ -169,7 +169,7 @@ clpeft_status clp_read(clpeft_context *ctx, cl_command_queue queue, cl_mem buf, 
     TRY(choose_queue(ctx, "read a buffer", &queue, &own));
     TRY_CL(clEnqueueReadBuffer(queue, buf, CL_TRUE, off, bytes, host, 0, NULL, NULL), "clEnqueueReadBuffer");
 out:
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }
 
@@ -183,7 +183,7 @@ clpeft_status clp_write(clpeft_context *ctx, cl_command_queue queue, cl_mem buf,
     TRY(choose_queue(ctx, "write a buffer", &queue, &own));
     TRY_CL(clEnqueueWriteBuffer(queue, buf, CL_TRUE, off, bytes, host, 0, NULL, NULL), "clEnqueueWriteBuffer");
 out:
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }
 

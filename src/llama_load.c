@@ -137,7 +137,7 @@ static clpeft_status load_blocks(clpeft_model *model, clp_pretrained *w)
         TRY(load_dense(model, w, i / DENSES, d, found[i], block[d->layer].dtype, queue));
     }
 out:
-    if (queue) clReleaseCommandQueue(queue);
+    clp_queue_end(queue);
     free(found);
     return status;
 }

@@ -195,7 +195,7 @@ clpeft_status clp_pretrained_table(clp_pretrained *w, clpeft_context *ctx, const
     buf = NULL;
 out:
     if (buf) clReleaseMemObject(buf);
-    if (queue) clReleaseCommandQueue(queue);
+    clp_queue_end(queue);
     free(slice);
     return status;
 }

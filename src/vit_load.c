@@ -326,6 +326,6 @@ clpeft_status clp_vit_load(clpeft_model *model, clp_pretrained *w)
     TRY(load_blocks(model, w, queue));
     TRY(clp_vit_make_memory(model));
 out:
-    if (queue) clReleaseCommandQueue(queue);
+    clp_queue_end(queue);
     return status;
 }

@@ -93,7 +93,7 @@ static clpeft_status clear(clpeft_linear *l, size_t bytes)
                "clpeft_linear_create");
     TRY_CL(clFinish(queue), "clpeft_linear_create");
 out:
-    if (queue) clReleaseCommandQueue(queue);
+    clp_queue_end(queue);
     return status;
 }
 
@@ -320,7 +320,7 @@ clpeft_status clp_linear_read(const clpeft_linear *l, size_t row, size_t rows, f
     if (narrow) TRY(clpeft_dtype_to_f32(l->dtype, narrow, rows * l->K, weight));
 out:
     if (staging) clReleaseMemObject(staging);
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     free(narrow);
     return status;
 }

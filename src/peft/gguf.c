@@ -113,6 +113,6 @@ out:
     free(x.tensors);
     free(x.names);
     clp_paths_free(&x.paths);
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }

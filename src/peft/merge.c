@@ -192,6 +192,6 @@ out:
     free(x.tensors);
     clp_paths_free(&x.paths);
     clpeft_file_close(x.file);
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }

@@ -285,6 +285,6 @@ out:
     free(x.names);
     free(x.adapted);
     clp_paths_free(&x.paths);
-    if (own) clReleaseCommandQueue(own);
+    clp_queue_end(own);
     return status;
 }
