@@ -8,6 +8,7 @@
 #   threads   build with ThreadSanitizer; the tests of concurrency
 #   fuzz      libFuzzer with the same sanitizers on every reader of files, $CLPEFT_FUZZ_SECONDS each (5)
 #   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
+#   intel     some of them on Intel's runtime for CPUs, a third; skipped when it can't be downloaded
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
 # are there too and are emptied first: the first stage starts cold, the later ones warm.
@@ -134,6 +135,18 @@ stage_rusticl() {
         meson test --suite device --timeout-multiplier 4
 }
 
+stage_intel() {
+    compile gcc gcc || return
+    sh tests/intel.sh "$build/intel"
+    case $? in
+    0) ;;
+    3) count 0 0 1 && return ;;
+    *) count 0 1 0 && return ;;
+    esac
+    check gcc env OCL_ICD_VENDORS="$build/intel/vendors" LD_LIBRARY_PATH="$build/intel/lib" CK_FORK=no \
+        meson test --timeout-multiplier 4 op loss optimizer model backward llama vit train adapter adapter-rows checkpoint golden
+}
+
 run() { # STAGE...
     for stage in "$@"; do
         echo "== $stage"
@@ -143,7 +156,7 @@ run() { # STAGE...
     done
 }
 
-stages="gcc clang sanitize threads fuzz rusticl" data=yes
+stages="gcc clang sanitize threads fuzz rusticl intel" data=yes
 case ${1:-} in
 '') ;;
 --quick) stages=gcc data=no ;;
