@@ -1,6 +1,7 @@
 #!/bin/sh
 # study.sh FINETUNE_TEXT SOURCE - the runner of examples/study on a tiny random model: killed and resumed it leaves every run once; and its
 # report's numbers are those of a calculation by hand.
+# The page's tables are what the report makes of the measured runs.
 set -u
 programs=$(dirname "$(realpath "$1")")
 study=$2/examples/study
@@ -107,11 +108,20 @@ END
     has "$tmp/hand" "t: HoRA reaches what LoRA has at 400 examples with 187."
     has "$tmp/hand" "| f32 | 0.1 | doran, tau learned | 2 | 1 | 30.0 | 1.5 | 0.0065 | 0.45 (0.11 to 1.85) |"
     has "$tmp/hand" "t 400: hora is better than lora by 1.10 ± 0.43 %, 3 seeds"
+    has "$tmp/hand" "7 differences have an interval"
     [ "$(grep -c '^- ' "$tmp/hand")" -eq 1 ] || fail "claims: $(cat "$tmp/hand")"
     if command -v gnuplot >/dev/null; then has "$tmp/chart.svg" "<svg"; fi
 }
 
+# The tables of the page are those of the runs beside it.
+check_page() {
+    python3 "$study/report.py" "$study/results.jsonl" | grep '^[|-]' >"$tmp/tables" || fail "report of the measured runs"
+    [ "$(wc -l <"$tmp/tables")" -ge 20 ] || fail "few measured runs"
+    while IFS= read -r line; do grep -qxF -e "$line" "$study/README.md" || fail "README.md lacks: $line"; done <"$tmp/tables"
+}
+
 check_resume "$@"
 check_by_hand
+check_page
 [ $failed -eq 0 ] && echo "all checks passed"
 exit $failed

@@ -72,16 +72,16 @@ class Report:
     def names(self, **wanted):
         return list(dict.fromkeys(s["name"] for s, _ in results.matching(self.runs, **wanted)))
 
-    def difference(self, place, ours, our_name, theirs, their_name):
-        """The cell of a paired difference; a claim is noted where the interval allows it."""
+    def difference(self, place, ours, our_name, theirs, their_name, noted=True):
+        """The cell of a paired difference. It is counted, and a claim noted where the interval allows one, unless its mirror image is."""
         both = pairs(ours, theirs)
         if not both:
             return "—"
         measure = next(iter(ours.values()))["measure"]
         _, unit, digits = UNITS[measure]
         mean, half = interval(both)
-        self.compared += half is not None
-        if excludes_zero(mean, half):
+        self.compared += noted and half is not None
+        if noted and excludes_zero(mean, half):
             word = "better" if (mean > 0) == (measure == "eval_accuracy") else "worse"
             self.claims.append(f"{place[0]} {place[1]:,}: {our_name} is {word} than {their_name} by {shown(abs(mean), half, digits)} {unit}, "
                                f"{len(both)} seeds")  # fmt: skip
@@ -116,7 +116,10 @@ class Report:
             for name in METHODS:
                 row, runs = self.row("main", *place, name)
                 if row:
-                    rows.append(row + ["" if name == other else self.difference(place, runs, name, base[other], other) for other in base])
+                    rows.append(row + [
+                        "" if name == other else self.difference(place, runs, name, base[other], other, (name, other) != ("lora", "dora"))
+                        for other in base
+                    ])  # fmt: skip
             if rows:
                 yield f"### {place[0]}, {place[1]:,} examples"
                 yield from table(self.header(*place) + ["− lora", "− dora"], rows)
