@@ -45,16 +45,12 @@ static inline V LOAD_W(__global const ushort *p)
 #define SOME(r) ROW(r < rows ? x_rows[r * a_row] : 0.0f, r)
 #define LOW(r) ROW(uu[r * u_ld + l], r)
 
-/* The epilogue of row r of the tile, vector v. */
-#define AT(x, r) (x + x##_off + (m0 + r) * x##_ld + n)
+/* The epilogue: the tile's rows, then those of them that are rows of C. Unrolled where the compiler is able to; written out, the
+ * code of an activation 24 times keeps some compilers busy for minutes. */
+#define EVERY_ROW _Pragma("unroll") for (int r = 0; r < MR; r++)
+#define REAL_ROWS EVERY_ROW if (r < rows)
+#define AT(x) (x + x##_off + (m0 + r) * x##_ld + n)
 #define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
-#define SCALED(r) acc[r][v] *= alpha;
-#define KEPT(r) if (r < rows) STORE(acc[r][v], z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
-#define SHIFTED(r) acc[r][v] = fma(acc[r][v], gain, shift);
-#define SLOPED(r) if (r < rows) acc[r][v] *= activate_slope(f, TAKE(AT(x, r)));
-#define ADDED(r) if (r < rows) acc[r][v] += TAKE(AT(residual, r));
-#define ONTO(r) if (r < rows) acc[r][v] = fma((V)(beta), TAKE(AT(c, r)), acc[r][v]);
-#define STORED(r) if (r < rows) { if (whole) STORE(acc[r][v], AT(c, r)); else store_some(acc[r][v], AT(c, r), lanes); }
 
 /* sites[j]: first and last + 1 of the R columns for column panel j, its first column in z or -1, unused. */
 __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict a, ulong a_off, ulong a_row,
@@ -109,13 +105,16 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                 if (lanes == 0) break;
                 const V gain = flags & GAIN ? TAKE(g + g_off + n) : (V)(1.0f);
                 const V shift = flags & BIAS ? TAKE(bias + bias_off + n) : (V)(0.0f);
-                ALL_ROWS(SCALED)
-                if (flags & KEEP && site.s2 >= 0) { ALL_ROWS(KEPT) }
-                if (flags & (GAIN | BIAS)) { ALL_ROWS(SHIFTED) }
-                if (flags & SLOPE) { ALL_ROWS(SLOPED) }
-                if (flags & RESIDUAL) { ALL_ROWS(ADDED) }
-                if (flags & BETA) { ALL_ROWS(ONTO) }
-                ALL_ROWS(STORED)
+                EVERY_ROW acc[r][v] *= alpha;
+                if (flags & KEEP && site.s2 >= 0) REAL_ROWS STORE(acc[r][v], z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
+                if (flags & (GAIN | BIAS)) EVERY_ROW acc[r][v] = fma(acc[r][v], gain, shift);
+                if (flags & SLOPE) REAL_ROWS acc[r][v] *= activate_slope(f, TAKE(AT(x)));
+                if (flags & RESIDUAL) REAL_ROWS acc[r][v] += TAKE(AT(residual));
+                if (flags & BETA) REAL_ROWS acc[r][v] = fma((V)(beta), TAKE(AT(c)), acc[r][v]);
+                REAL_ROWS {
+                    if (whole) STORE(acc[r][v], AT(c));
+                    else store_some(acc[r][v], AT(c), lanes);
+                }
             }
         }
     }
