@@ -35,7 +35,8 @@ static clpeft_status open_folder(clp_pretrained *w, const char *path)
     if (status != CLPEFT_OK) clp_fail_in("%s", name);
     TRY(status);
     snprintf(name, size, "%s/model.safetensors.index.json", path);
-    REQUIRE(stat(name, &info) != 0, CLPEFT_UNSUPPORTED, "%s: a model in several files is not known; join them into one", name);
+    REQUIRE(stat(name, &info) != 0, CLPEFT_UNSUPPORTED, "%s: a model in several files is not known; join them into one",
+            name);
     snprintf(name, size, "%s/model.safetensors", path);
     TRY(clpeft_file_open(&w->file, name));
 out:

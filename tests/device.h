@@ -48,7 +48,8 @@ static inline float random_float(void)
 
 static inline void matrix_upload(const matrix *m)
 {
-    ck_assert_int_eq(CL_SUCCESS, clEnqueueWriteBuffer(dev.queue, m->view.buf, CL_TRUE, 0, 4 * m->size, m->host, 0, NULL, NULL));
+    ck_assert_int_eq(CL_SUCCESS,
+                     clEnqueueWriteBuffer(dev.queue, m->view.buf, CL_TRUE, 0, 4 * m->size, m->host, 0, NULL, NULL));
 }
 
 /* rows and cols may be 0. fill: NULL random, else this value everywhere. */
@@ -85,7 +86,8 @@ static inline matrix matrix_ints(const int32_t *values, size_t n, size_t off)
 /* Fetch the device's values, and check that nothing outside of the matrix changed. */
 static inline void matrix_download(matrix *m)
 {
-    ck_assert_int_eq(CL_SUCCESS, clEnqueueReadBuffer(dev.queue, m->view.buf, CL_TRUE, 0, 4 * m->size, m->host, 0, NULL, NULL));
+    ck_assert_int_eq(CL_SUCCESS,
+                     clEnqueueReadBuffer(dev.queue, m->view.buf, CL_TRUE, 0, 4 * m->size, m->host, 0, NULL, NULL));
     for (size_t p = 0; p < m->size; p++) {
         const size_t i = p < m->view.off ? m->rows : (p - m->view.off) / m->view.ld, j = (p - m->view.off) % m->view.ld;
         if (p < m->view.off || i >= m->rows || j >= m->cols)
@@ -99,14 +101,14 @@ static inline void matrix_free(matrix *m)
     free(m->host);
 }
 
-#define expect_near(have, want, bound, ...)                                                                  \
-    do {                                                                                                     \
-        const double have_ = (have), want_ = (want), bound_ = (bound);                                       \
-        if (!(fabs(have_ - want_) <= bound_)) {                                                              \
-            char where_[200];                                                                                \
-            snprintf(where_, sizeof where_, __VA_ARGS__);                                                    \
-            ck_abort_msg("%s: %.9g, expected %.9g within %.3g", where_, have_, want_, bound_);               \
-        }                                                                                                    \
+#define expect_near(have, want, bound, ...)                                                    \
+    do {                                                                                       \
+        const double have_ = (have), want_ = (want), bound_ = (bound);                         \
+        if (!(fabs(have_ - want_) <= bound_)) {                                                \
+            char where_[200];                                                                  \
+            snprintf(where_, sizeof where_, __VA_ARGS__);                                      \
+            ck_abort_msg("%s: %.9g, expected %.9g within %.3g", where_, have_, want_, bound_); \
+        }                                                                                      \
     } while (0)
 
 /* Run a suite's tests; main returns this. CK_FORK=no for debuggers. */

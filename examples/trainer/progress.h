@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 typedef struct {
-    uint64_t first, total;        /* steps done before this run, and at its end */
-    double loss, seconds, units;  /* running means per step */
-    const char *unit;             /* "tokens", "images" */
+    uint64_t first, total;       /* steps done before this run, and at its end */
+    double loss, seconds, units; /* running means per step */
+    const char *unit;            /* "tokens", "images" */
 } progress;
 
 void progress_start(progress *p, uint64_t first, uint64_t total, const char *unit);

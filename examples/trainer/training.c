@@ -47,7 +47,8 @@ option training_files[] = {
     { TEXT("init", "DIR", init, false,
            "start from the adapter in DIR, of a training or of PEFT; method and sites are its own") },
     { TEXT("resume", "DIR", resume, false, "go on from the checkpoint in DIR, to the bits of an uninterrupted run") },
-    { TEXT("device", "WORD", device, false, "OpenCL device: its number, or part of its name; see below. Several, as 0,1, share each step") },
+    { TEXT("device", "WORD", device, false,
+           "OpenCL device: its number, or part of its name; see below. Several, as 0,1, share each step") },
     { 0 },
 };
 

@@ -51,11 +51,11 @@ bool training_due(uint64_t step, uint64_t every, uint64_t total);
 
 /* Open the device that --device names, and a model of the family that the program trains, for batches of so many tokens. */
 clpeft_context *training_device(void);
-size_t training_devices(void); /* how many --device names */
+size_t training_devices(void);                       /* how many --device names */
 clpeft_context *training_other_device(size_t index); /* 1, 2, ... of those */
 clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t tokens, size_t sequences,
                              size_t image_size, bool forward_only); /* image_size: of models of images, else 0 */
-clpeft_model *training_same_model(clpeft_context *ctx);              /* as the last one, on another device */
+clpeft_model *training_same_model(clpeft_context *ctx);             /* as the last one, on another device */
 
 /* Pixels along an edge of the patches of a model of images, before it is loaded: decides how many tokens an image has. 0: of another
  * model, or unknown. */
