@@ -1,19 +1,12 @@
 #!/bin/sh
 # cli-images.sh FINETUNE_IMAGES CLPEFT - the image classifier's trainer as a user sees it, on a tiny random model and on ten small
 # images: folders and lists, resuming to the same bits, prediction, contact sheet, damaged images, refusals.
-set -u
+. "$(dirname "$0")/scratch.sh"
 program=$(realpath "$1")
 clpeft=$(realpath "$2")
-golden=$(cd "$(dirname "$0")/golden" && pwd)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+golden=$here/golden
 cd "$tmp" || exit 1
-failed=0
 
-fail() {
-    echo "FAIL: $*"
-    failed=1
-}
 run() { # ARGUMENTS...: must succeed
     "$program" "$@" >stdout 2>stderr || fail "$*: $(cat stderr)"
 }

@@ -2,20 +2,12 @@
 # cli-lm.sh FINETUNE_LM TEST_DOCUMENTS [sanitized] - the language model's trainer as a user sees it, on a tiny random model: what
 # it learns, what it writes, how it resumes, what it refuses. TEST_DOCUMENTS is the unit test of its parts. With CLPEFT_TEST_GGUF
 # also on a real model.
-set -u
+. "$(dirname "$0")/scratch.sh"
 program=$(realpath "$1")
 documents=$(realpath "$2")
 build=${3:-}
-here=$(cd "$(dirname "$0")" && pwd)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-failed=0
 
-fail() {
-    echo "FAIL: $*"
-    failed=1
-}
 run() { # ARGUMENTS...: must succeed
     "$program" "$@" >stdout 2>stderr </dev/null || fail "$*: $(cat stderr)"
 }

@@ -1,18 +1,9 @@
 #!/bin/sh
 # cli.sh FINETUNE_TEXT - the text classifier's trainer as a user sees it: what it refuses, what it writes, how it resumes.
 # On a tiny random model; with CLPEFT_TEST_MODEL and CLPEFT_TEST_WORDNET set also on a real one.
-set -u
+. "$(dirname "$0")/scratch.sh"
 program=$(realpath "$1")
-here=$(cd "$(dirname "$0")" && pwd)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-failed=0
-
-fail() {
-    echo "FAIL: $*"
-    failed=1
-}
 
 # refused STATUS TEXT ARGUMENTS...: the program ends with the status and one line on stderr that holds the text, and
 # leaves no folder `out`.

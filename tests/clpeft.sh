@@ -1,17 +1,8 @@
 #!/bin/sh
 # clpeft.sh CLPEFT FINETUNE_TEXT - the tool clpeft as a user sees it: what it writes, what it refuses. On a tiny random model.
-set -u
+. "$(dirname "$0")/scratch.sh"
 clpeft=$(realpath "$1") finetune=$(realpath "$2")
-here=$(cd "$(dirname "$0")" && pwd)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-failed=0
-
-fail() {
-    echo "FAIL: $*"
-    failed=1
-}
 
 # works TEXT ARGUMENTS...: the command succeeds, stderr stays empty, and stdout holds the text.
 works() {

@@ -1,23 +1,14 @@
 #!/bin/sh
 # mpi.sh FINETUNE_TEXT FINETUNE_LM - several ranks train as one process does: equal losses, equal bits on all ranks, a checkpoint of some
 # ranks resumed by others, several devices in a process, ranks that differ, a rank that dies. On tiny random models; skipped without MPI.
-set -u
+. "$(dirname "$0")/scratch.sh"
 [ "$1" != none ] && command -v mpirun >/dev/null 2>&1 || { echo "no MPI: skipped" && exit 77; }
 text=$(realpath "$1")
 lm=$(realpath "$2")
-here=$(cd "$(dirname "$0")" && pwd)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-failed=0
 # One thread each: the ranks share this machine. Leaks of MPI and of the drivers are not ours.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_base_warn_component_unused=0 POCL_MAX_PTHREAD_COUNT=1
 export ASAN_OPTIONS="detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
-
-fail() {
-    echo "FAIL: $*"
-    failed=1
-}
 
 ranks() { # N COMMAND...: with a limit of time, and stdout and stderr in files
     n=$1

@@ -2,17 +2,9 @@
 # study.sh FINETUNE_TEXT SOURCE - the runner of examples/study on a tiny random model: killed and resumed it leaves every run once; and its
 # report's numbers are those of a calculation by hand.
 # The page's tables are what the report makes of the measured runs.
-set -u
+. "$(dirname "$0")/scratch.sh"
 programs=$(dirname "$(realpath "$1")")
 study=$2/examples/study
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-
-fail() {
-    echo "FAIL: $*"
-    failed=1
-}
 
 has() { # FILE TEXT
     grep -qF -e "$2" "$1" || fail "$1 lacks: $2"
