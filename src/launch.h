@@ -30,22 +30,12 @@ typedef struct {
     size_t size;
     const void *value;
 } clp_arg;
-#define VALUE(x)                   \
-    {                              \
-        CLP_VALUE, sizeof(x), &(x) \
-    } /* cl_int, cl_float, ... */
-#define SIZE(x)                        \
-    {                                  \
-        CLP_SIZE, sizeof(size_t), &(x) \
-    } /* size_t, handed over as ulong */
-#define VIEW(x)                   \
-    {                             \
-        CLP_VIEW, sizeof(x), &(x) \
-    }
-#define BUFFER(x)                        \
-    {                                    \
-        CLP_BUFFER, sizeof(cl_mem), &(x) \
-    }
+/* clang-format off */
+#define VALUE(x)  { CLP_VALUE, sizeof(x), &(x) }      /* cl_int, cl_float, ... */
+#define SIZE(x)   { CLP_SIZE, sizeof(size_t), &(x) }  /* size_t, handed over as ulong */
+#define VIEW(x)   { CLP_VIEW, sizeof(x), &(x) }
+#define BUFFER(x) { CLP_BUFFER, sizeof(cl_mem), &(x) }
+/* clang-format on */
 #define ARGS(args) LENGTH(args), args
 
 /* Start: checks ctx and queue (of this context's cl_context) and the wait list. */

@@ -40,10 +40,9 @@ const char *clpeft_version(void)
     return STRING(CLPEFT_VERSION_MAJOR) "." STRING(CLPEFT_VERSION_MINOR) "." STRING(CLPEFT_VERSION_PATCH);
 }
 
-#define NAME(code)  \
-    {               \
-        code, #code \
-    }
+/* clang-format off */
+#define NAME(code) { code, #code }
+/* clang-format on */
 static const struct {
     clpeft_status code;
     const char *name;
