@@ -225,21 +225,24 @@ out:
     return status;
 }
 
-/* Several trainers may share a model, each with its queue: what the last one enqueued ends first. The host waits for it,
- * once a turn: Mesa 22 runs commands that stand before a wait for another queue's event after it. */
+/* Several trainers may share a model, each with its queue: what the last one enqueued comes first. */
 static clpeft_status take_turn(clpeft_model *model, cl_command_queue queue)
 {
     clpeft_status status = CLPEFT_OK;
+    cl_event last = NULL;
 
     if (model->queue == queue) return CLPEFT_OK;
     if (model->queue) {
-        TRY_CL(clFinish(model->queue), "clpeft_model_forward");
+        TRY_CL(clEnqueueMarkerWithWaitList(model->queue, 0, NULL, &last), "clpeft_model_forward");
+        TRY_CL(clFlush(model->queue), "clpeft_model_forward");
+        TRY_CL(clEnqueueBarrierWithWaitList(queue, 1, &last, NULL), "clpeft_model_forward");
         clReleaseCommandQueue(model->queue);
         model->queue = NULL;
     }
     TRY_CL(clRetainCommandQueue(queue), "clpeft_model_forward");
     model->queue = queue;
 out:
+    if (last) clReleaseEvent(last);
     return status;
 }
 

@@ -28,14 +28,15 @@ static inline exchange exchange_start(const clpeft_trainer_options *o, tiny mode
     static const int32_t labels[] = { 2, 0, -1, 1, 2 };
     exchange x = { .files = tiny_make(model), .dir = "/tmp/clpeft-exchange-XXXXXX" };
     clpeft_batch batch = tiny_batch;
+    clpeft_step_result last;
 
     batch.labels = labels;
     tiny_write(&x.files, "");
     ck_assert_ptr_nonnull(mkdtemp(x.dir));
     ck_ok(clpeft_model_load(&x.model, dev.ctx, x.files.dir, &tiny_options));
     ck_ok(clpeft_trainer_create(&x.trainer, x.model, o));
-    for (int i = 0; i < 3; i++) ck_ok(clpeft_train_step(x.trainer, &batch, NULL));
-    ck_assert_int_eq(CL_SUCCESS, clFinish(clpeft_trainer_queue(x.trainer)));
+    /* The last result is waited for: after the clFlush of a step without, Mesa 22's clFinish returns at once. */
+    for (int i = 0; i < 3; i++) ck_ok(clpeft_train_step(x.trainer, &batch, i == 2 ? &last : NULL));
     return x;
 }
 
