@@ -58,6 +58,7 @@ struct clpeft_model {
     size_t n_modules, per_block; /* per_block: linear layers of a block */
     clp_module modules[CLP_MAX_MODULES];
     const char *object_block_path; /* before a block's number, as object_path; NULL: the family's block_path */
+    const char *fused_path; /* of a block's layer 0, where all its modules are one tensor of the file; else NULL */
 
     size_t n_layers; /* all linear layers, bottom-up: layer i of block b is layers[b * per_block + i] */
     clp_layer *layers;

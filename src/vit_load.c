@@ -222,14 +222,14 @@ out:
     return status;
 }
 
-/* Query, key and value of a block may be one tensor of the file, in this order. Its path, or NULL. */
-static const char *fused_path(const clp_pretrained *w, size_t b)
+/* Query, key and value of a block may be one tensor of the file, in this order. Its path in all blocks, or NULL. */
+static const char *find_fused(const clp_pretrained *w)
 {
     static const char *const paths[] = { "attention.attention.qkv", "attention.qkv", "attn.qkv" };
     char name[128];
 
     for (size_t i = 0; i < LENGTH(paths); i++) {
-        snprintf(name, sizeof name, "encoder.layer.%zu.%s.weight", b, paths[i]);
+        snprintf(name, sizeof name, "encoder.layer.0.%s.weight", paths[i]);
         if (clp_pretrained_has(w, name)) return paths[i];
     }
     return NULL;
@@ -262,6 +262,7 @@ static clpeft_status load_blocks(clpeft_model *model, clp_pretrained *w, cl_comm
     const size_t D = model->info.width, F = model->info.ffn;
     const size_t rows[VIT_LAYERS] = { 3 * D, D, F, D }, columns[VIT_LAYERS] = { D, D, D, F };
     const clpeft_model_options *o = &model->options;
+    const clp_module fused = { .path = find_fused(w), .layer = VIT_QKV, .heads = 3, .head_size = D };
     clpeft_linear_options block[VIT_LAYERS];
     clpeft_status status = CLPEFT_OK;
     int qkv_bias;
@@ -275,8 +276,8 @@ static clpeft_status load_blocks(clpeft_model *model, clp_pretrained *w, cl_comm
                                             .forward_only = o->forward_only,
                                             .one_copy = o->one_copy };
     TRY(clp_model_make_layers(model, block));
+    model->fused_path = fused.path;
     for (size_t b = 0; b < model->info.layers; b++) {
-        const clp_module fused = { .path = fused_path(w, b), .layer = VIT_QKV, .heads = 3, .head_size = D };
         if (fused.path) TRY(load_dense(model, w, b, &fused, qkv_bias, queue));
         for (size_t i = 0; i < model->n_modules; i++) {
             const clp_module *d = &model->modules[i];

@@ -94,11 +94,11 @@ typedef struct {
     double *theta;
 } adapted;
 
-/* A model with a LoRA adapter of rank 2 whose parameters are all random. */
-static adapted adapt(const tiny_vit *v, const char *list, int recompute)
+/* A model with an adapter of rank 2 whose parameters are all random. */
+static adapted adapt(const tiny_vit *v, clpeft_method method, const char *list, int recompute)
 {
     const clpeft_model_options options = options_for(v, recompute, 0);
-    clpeft_adapter_config config = clpeft_adapter_defaults(CLPEFT_LORA);
+    clpeft_adapter_config config = clpeft_adapter_defaults(method);
     adapted a = { 0 };
 
     config.rank = 2, config.alpha = 3;
@@ -175,7 +175,7 @@ START_TEST(gradients_match_central_differences)
     double largest = 0;
 
     write_model(v, "");
-    adapted a = adapt(v, backwards[_i].sites, backwards[_i].recompute);
+    adapted a = adapt(v, CLPEFT_LORA, backwards[_i].sites, backwards[_i].recompute);
     float *grad = gradients(&a, v);
     weights_copy(v, w);
     for (size_t i = 0; i < a.size; i++) largest = fmax(largest, fabs((double)grad[i]));
@@ -287,7 +287,7 @@ START_TEST(adapters_have_the_names_of_modules)
     clpeft_file *file;
 
     write_model(v, "");
-    adapted a = adapt(v, "query,output", 0);
+    adapted a = adapt(v, CLPEFT_LORA, "query,output", 0);
     snprintf(folder, sizeof folder, "%s/peft", v->t.dir);
     snprintf(old, sizeof old, "%s/old", v->t.dir);
     ck_ok(clpeft_peft_export(a.adapter, a.model, folder, NULL, NULL));
@@ -319,6 +319,66 @@ START_TEST(adapters_have_the_names_of_modules)
         free(theta);
     }
     remove_folder(folder), remove_folder(old);
+    release(&a);
+    destroy(v);
+}
+END_TEST
+
+/* ---- merged weights --------------------------------------------------------------------------------------------- */
+
+static const struct {
+    clpeft_method method;
+    const char *sites;
+} merges[] = { { CLPEFT_LORA, "query,value" }, { CLPEFT_DORA, "value,down" }, { CLPEFT_DORAN, "all" } };
+
+static float *states_of(const tiny_vit *v, clpeft_model *model, clpeft_adapter *adapter)
+{
+    const size_t rows = IMAGES * (1 + v->side * v->side);
+    const clpeft_batch batch = batch_of(v);
+    float *y = malloc(rows * v->t.D * sizeof *y);
+    clpeft_view view;
+
+    ck_ok(clpeft_model_forward(model, adapter, &batch, 0, &view, dev.queue, 0, NULL, NULL));
+    read_view(view, rows, v->t.D, y);
+    return y;
+}
+
+/* Query, key and value are rows of one tensor of the file: those that are adapted change there, and no others. */
+START_TEST(a_fused_layer_is_merged)
+{
+    tiny_vit *v = make(_i % 2, 2);
+    const size_t rows = IMAGES * (1 + v->side * v->side), D = v->t.D;
+    const clpeft_model_options options = options_for(v, 0, 0);
+    clpeft_model *model;
+    clpeft_file *file;
+    char base[100], merged[100], name[100];
+
+    fuse(v, fused[_i]);
+    write_model(v, "");
+    adapted a = adapt(v, merges[_i].method, merges[_i].sites, 0);
+    float *want = states_of(v, a.model, a.adapter), *qkv = malloc(3 * D * D * sizeof *qkv);
+    snprintf(base, sizeof base, "%s/model.safetensors", v->t.dir);
+    snprintf(merged, sizeof merged, "%s/merged.safetensors", v->t.dir);
+    ck_ok(clpeft_merge_write(a.adapter, a.model, v->t.dir, merged, CLPEFT_OTHER, NULL));
+    ck_assert_int_eq(0, rename(merged, base));
+    ck_ok(clpeft_model_load(&model, dev.ctx, v->t.dir, &options));
+    float *have = states_of(v, model, NULL);
+    for (size_t i = 0; i < rows * D; i++) expect_near(have[i], want[i], 1e-4, "form %d state %zu", _i, i);
+
+    ck_ok(clpeft_file_open(&file, base));
+    for (size_t b = 0; b < v->t.L; b++) {
+        snprintf(name, sizeof name, "%sencoder.layer.%zu.%s.weight", v->t.prefix, b, fused[_i]);
+        ck_ok(clpeft_file_read_f32(clpeft_file_find(file, name), 0, 3 * D * D, qkv));
+        const float *before = tiny_find(&v->t, "encoder.layer.%zu.%s.weight", b, fused[_i])->data;
+        for (size_t part = 0; part < 3; part++) {
+            int is_site = 0;
+            for (size_t p = 0; p < a.n; p++) is_site |= strcmp(a.sites[p].name, module_names[part]) == 0;
+            ck_assert_int_eq(is_site, memcmp(qkv + part * D * D, before + part * D * D, D * D * sizeof *qkv) != 0);
+        }
+    }
+    clpeft_file_close(file);
+    clpeft_model_destroy(model);
+    free(want), free(have), free(qkv);
     release(&a);
     destroy(v);
 }
@@ -379,6 +439,7 @@ static void add(TCase *t)
     tcase_add_loop_test(t, gradients_match_central_differences, 0, sizeof backwards / sizeof *backwards);
     tcase_add_loop_test(t, a_step_takes_a_batch_in_parts, CLPEFT_POOL_MEAN, CLPEFT_POOL_BOTH + 1);
     tcase_add_loop_test(t, adapters_have_the_names_of_modules, 0, 2);
+    tcase_add_loop_test(t, a_fused_layer_is_merged, 0, sizeof merges / sizeof *merges);
     tcase_add_test(t, bad_models_and_batches_are_refused);
 }
 

@@ -24,11 +24,21 @@ typedef struct {
     void **merged;                /* data of those that were replaced */
 } merge;
 
-/* Name of site i of paths in the file. */
+/* Whether site i of paths is in one tensor with all others of its linear layer. */
+static int is_fused(const clpeft_model *model, size_t i)
+{
+    return model->fused_path && model->modules[i % model->n_modules].layer == 0;
+}
+
+/* Name in the file of the tensor with site i of paths. */
 static clpeft_status tensor_name(const merge *x, size_t i, const char *prefix, char name[CLP_KEY_SIZE])
 {
     if (clpeft_file_format(x->file) == CLPEFT_GGUF) return clp_layout_name(x->model, i, name);
-    snprintf(name, CLP_KEY_SIZE, "%s%.*s.weight", prefix, CLP_PATH_SIZE, x->paths.paths[i]);
+    if (is_fused(x->model, i))
+        snprintf(name, CLP_KEY_SIZE, "%s%s%zu.%s.weight", prefix, x->model->family->block_path, i / x->model->n_modules,
+                 x->model->fused_path);
+    else
+        snprintf(name, CLP_KEY_SIZE, "%s%.*s.weight", prefix, CLP_PATH_SIZE, x->paths.paths[i]);
     return CLPEFT_OK;
 }
 
@@ -59,21 +69,25 @@ static clpeft_dtype target_dtype(const merge *x, const clpeft_file_tensor *t)
 static clpeft_status merge_site(merge *x, size_t site)
 {
     const clpeft_site *s = &x->adapter->sites[site];
-    const size_t N = s->heads * s->head_size, K = clpeft_linear_columns(s->linear);
+    const size_t K = clpeft_linear_columns(s->linear);
     clpeft_status status = CLPEFT_OK;
     char name[CLP_KEY_SIZE];
-    float *values = malloc(N * K * sizeof *values);
+    float *values = NULL;
     size_t i;
 
-    REQUIRE(values, CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");
     TRY(clp_values_path(&x->paths, s, &i));
+    const size_t row = is_fused(x->model, i) ? 0 : s->row;
+    const size_t N = is_fused(x->model, i) ? clpeft_linear_rows(s->linear) : s->heads * s->head_size;
     TRY(tensor_name(x, i, x->prefix, name));
     const clpeft_file_tensor *t = clpeft_file_find(x->file, name);
     REQUIRE(t && t->n_dims == 2 && t->dims[0] == N && t->dims[1] == K, CLPEFT_INVALID_FILE,
             "tensor %s is %s: this is not the model's file", name, t ? "of another shape" : "missing");
-    TRY(clpeft_adapter_merge(x->adapter, s->linear, s->row, N, values, x->queue));
-    if (clpeft_file_format(x->file) == CLPEFT_GGUF) TRY(clp_layout_rows(x->model, i, N, K, values));
     const size_t at = (size_t)(t - clpeft_file_tensor_at(x->file, 0));
+    if (x->merged[at]) goto out; /* with another site of a fused layer */
+    values = malloc(N * K * sizeof *values);
+    REQUIRE(values, CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");
+    TRY(clpeft_adapter_merge(x->adapter, s->linear, row, N, values, x->queue));
+    if (clpeft_file_format(x->file) == CLPEFT_GGUF) TRY(clp_layout_rows(x->model, i, N, K, values));
     x->tensors[at].dtype = target_dtype(x, t);
     TRY(clp_narrow(x->tensors[at].dtype, values, N * K, name, &x->merged[at]));
     x->tensors[at].data = x->merged[at];
