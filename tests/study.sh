@@ -69,6 +69,23 @@ assert f" {(a + b) / 2:+.2f} ± {12.706 * abs(a - b) / 2:.2f} " in report
 END
 }
 
+# The model with tiny norms computes what the model does: the same bits of every loss while the head learns. With an adapter it does not.
+check_tiny_norms() {
+    python3 "$study/tiny_norms.py" "$tmp/data/tiny" "$tmp/data/tiny-norms" || fail "tiny_norms.py"
+    cmp -s "$tmp/data/tiny/model.safetensors" "$tmp/data/tiny-norms/model.safetensors" && fail "tiny_norms.py: nothing changed"
+    for lr in 0 0.01; do
+        for model in tiny tiny-norms; do
+            "$programs/finetune-text" --model "$tmp/data/$model" --train "$tmp/data/rows.tsv" --eval "$tmp/data/rows.tsv" --method dora \
+                --lr $lr --warmup 1 --clip 0 --steps 8 --batch 16 --out "$tmp/$model" --log "$tmp/$model-$lr" \
+                >/dev/null 2>"$tmp/stderr" || fail "$model: $(cat "$tmp/stderr")"
+            grep -o '"loss":[^,]*' "$tmp/$model-$lr" >"$tmp/losses-$model-$lr"
+        done
+    done
+    [ "$(sort -u "$tmp/losses-tiny-0" | wc -l)" -ge 8 ] || fail "tiny norms: losses $(cat "$tmp/losses-tiny-0")"
+    cmp "$tmp/losses-tiny-0" "$tmp/losses-tiny-norms-0" || fail "tiny norms: another function"
+    cmp -s "$tmp/losses-tiny-0.01" "$tmp/losses-tiny-norms-0.01" && fail "tiny norms: the norms are as before"
+}
+
 # Scores of three seeds, for which mean, interval and differences were calculated by hand:  lora 60 61 62: mean 61, s 1, half width
 # 4.303 / sqrt(3) = 2.48;  hora - lora 1 1 1.3: 1.10, s 0.1732, 0.43;  dora - lora 0.5 -0.5 1: 0.33, s 0.7638, 1.90;  hora - dora 0.77,
 # s 0.6429, 1.60.  HoRA goes from 60.1 at 100 examples to 62.1 at 400 and meets 61 at 100 x 4^0.45 = 187.
@@ -113,6 +130,7 @@ check_page() {
 }
 
 check_resume "$@"
+check_tiny_norms
 check_by_hand
 check_page
 [ $failed -eq 0 ] && echo "all checks passed"

@@ -31,12 +31,13 @@ STABILITY = {"steps": 60, "rate": 0.001, "times": (1, 10, 100), "options": {"dec
 ALL_SITES = "query,key,value,output"
 GENERATOR = [("hidden-width", 8), ("hidden-width", 32), ("hidden-width", 48), ("seed-width", 8), ("seed-width", 32)]
 GENERATOR += [("act", act) for act in ("identity", "relu", "gelu", "tanh")] + [("w2b", "per-head"), ("share", "model")]
-NORMALIZED = [("tau", "none"), ("tau", "fixed"), ("tau", "gaussian"), ("tau0", 0.01), ("tau0", 1.0), ("norm-gradient", True)]
+MAGNITUDE = [("norm-gradient", True), ("magnitude-rate", 0), ("magnitude-rate", 10)]
+TAU = [("tau", "none"), ("tau", "fixed"), ("tau", "gaussian"), ("tau0", 0.01), ("tau0", 1.0), ("tau-rate", 0.1), ("tau-rate", 10)]
 ABLATIONS = {
     "lora": [],
-    "dora": [("norm-gradient", True)],
+    "dora": MAGNITUDE,
     "hora": GENERATOR,
-    "doran": GENERATOR + NORMALIZED,
+    "doran": GENERATOR + MAGNITUDE + TAU,
 }
 
 
@@ -67,10 +68,12 @@ class Study:
     def __init__(self, tasks, runs, args):
         self.tasks, self.runs, self.args = tasks, runs, args
 
-    def places(self):
-        """Task and size, as chosen on the command line; all sizes of a task before the next task."""
+    def places(self, part):
+        """Task and size, as chosen on the command line, of the tasks that have the part; all sizes of a task before the next task."""
         small = self.args.plan == "small"
         for name, task in self.tasks.items():
+            if part not in task.get("parts", [part]):
+                continue
             for size in sorted(map(int, task["sizes"])):
                 if name in (self.args.task or [name]) and size in (self.args.size or [size]):
                     yield name, size
@@ -102,7 +105,7 @@ class Study:
     def stability(self, task, size):
         if not self.smallest(task, size):
             return
-        variants = [("dora", "none")] + [("doran", tau) for tau in ("none", "fixed", "learned", "gaussian")]
+        variants = [("dora", "none"), ("dora", "learned")] + [("doran", tau) for tau in ("none", "fixed", "learned", "gaussian")]
         yield [
             settings("stability", task, size, "probe", seed, STABILITY["rate"] * times, method, f"{method}, tau {tau}",
                      {"tau": tau, "weights": weights, **STABILITY["options"]}, STABILITY["steps"])
@@ -125,7 +128,7 @@ class Study:
 
     def stages(self):
         for part in self.args.part or (["main"] if self.args.plan == "small" else ["stability", "main", "equal", "ablation"]):
-            for task, size in self.places():
+            for task, size in self.places(part):
                 yield from getattr(self, part)(task, size)
 
 
@@ -195,14 +198,16 @@ class Run:
         shutil.rmtree(self.folder)
 
 
-def execute(stage, study, path, late):
-    """All runs of a stage that are not there yet, args.jobs at a time. False when the time was up before the last one."""
+def execute(stage, study, path, late, stopped):
+    """All runs of a stage that are not there yet, args.jobs at a time. False when the time was up before the last one; a signal ends it."""
     args = study.args
     todo = [s for s in stage if results.key(s) not in study.runs]
     running = []
     try:
         while running or (todo and not late()):
-            while todo and len(running) < args.jobs and not late():
+            if stopped:
+                sys.exit(128 + stopped[0])
+            while todo and not stopped and len(running) < args.jobs and not late():
                 s = todo.pop(0)
                 running.append(Run(s, study.tasks[s["task"]], args, args.out / "running" / f"{len(study.runs)}-{len(todo)}"))
             for run in [r for r in running if r.process.poll() is not None]:
@@ -244,7 +249,9 @@ def arguments():
 def main():
     args = arguments()
     end = time.monotonic() + 3600 * args.hours
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stopped = []  # the signal that did it; looked at between two runs' beginnings, so that none is left half begun
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopped.append(number))
     args.out.mkdir(parents=True, exist_ok=True)
     lock = open(args.out / "lock", "w", encoding="utf-8")
     try:
@@ -256,7 +263,7 @@ def main():
     results.cut_torn_line(path)
     study = Study(json.loads(args.tasks.read_text(encoding="utf-8")), results.read(path), args)
     for stage in study.stages():
-        if not execute(stage, study, path, lambda: time.monotonic() >= end):
+        if not execute(stage, study, path, lambda: time.monotonic() >= end, stopped):
             sys.exit("study.py: the time is up; the same command goes on from here")
 
 
