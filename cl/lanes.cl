@@ -23,28 +23,8 @@
 #define COLUMNS 1
 #endif
 #define ALL_COLUMNS CAT(ALL, COLUMNS)
-#define ALL_LANES CAT(ALL, VW)
-#if VW == 16
-#define ALL_PAIRS ALL8
-#elif VW == 8
-#define ALL_PAIRS ALL4
-#else
-#define ALL_PAIRS ALL2
-#endif
-
-/* a[i] lane j changes place with a[j] lane i: log2(VW) times, the even and the odd lanes of all rows in turn are parted. */
-static inline void transpose(V *a)
-{
-#if VW > 1
-#define PART(i) b[i] = (V)(a[2 * i].even, a[2 * i + 1].even), b[i + VW / 2] = (V)(a[2 * i].odd, a[2 * i + 1].odd);
-#define BACK(i) a[i] = b[i];
-    V b[VW];
-    for (int step = 1; step < VW; step *= 2) {
-        ALL_PAIRS(PART)
-        ALL_LANES(BACK)
-    }
-#endif
-}
+#define TILE V
+#include "transpose.cl"
 
 /* t[c] lane i = x[i ld + c], c < D, i < n; lanes past the n-th repeat it. And the way back. */
 static inline void load_columns(V *t, __global const float *x, ulong ld, int n)

@@ -2,15 +2,31 @@
  *   -D E=uint or ushort */
 #include "strip.cl"
 
-/* Launch: global ceil(K/NR), ceil(N/STRIP). */
+#if VW == 1
+typedef E TILE;
+#else
+typedef CAT(E, VW) TILE;
+#endif
+#include "transpose.cl"
+
+/* Squares of VW x VW elements in turn.   Launch: global ceil(K/NR), ceil(N/STRIP). */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void turn(ulong N, ulong K, __global const E *w, ulong w_off, __global E *out, ulong out_off)
 {
-    const size_t j = get_global_id(0), columns = min((ulong)NR, K - j * NR);
+    const size_t j = get_global_id(0), columns = min((ulong)NR, K - j * NR), end = STRIP_END(1, N);
     w += w_off;
     out += out_off + j * N * NR;
-    for (size_t n = STRIP_BEGIN(1); n < STRIP_END(1, N); n++)
-        for (size_t c = 0; c < NR; c++) out[n * NR + c] = c < columns ? w[(n / NR * K + j * NR + c) * NR + n % NR] : (E)0;
+#define TAKE(i) a[i] = columns == NR || c + i < columns ? LOAD(from + (c + i) * NR) : (TILE)(0);
+#define GIVE(i) if (n + VW <= end || n + i < end) STORE(a[i], out + (n + i) * NR + c);
+    for (size_t n = STRIP_BEGIN(1); n < end; n += VW) {
+        __global const E *from = w + (n / NR * K + j * NR) * NR + n % NR;
+        for (size_t c = 0; c < NR; c += VW) {
+            TILE a[VW];
+            ALL_LANES(TAKE)
+            transpose(a);
+            ALL_LANES(GIVE)
+        }
+    }
 }
 
 /* Row first + i of the panels to row i of out.   Launch: global rows, ceil(K/STRIP). */
