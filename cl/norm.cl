@@ -22,6 +22,15 @@ static inline float WIDE(ushort x)
 
 #if PANELS
 #define STEPS 4
+#define AHEAD 4096 /* elements of W0: asked for so early that they are there when their turn comes */
+#define PREFETCH(p, bytes)
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__has_builtin) /* compiled to machine code: SPIR-V has no word for it */
+#if __has_builtin(__builtin_prefetch) /* on CPUs OpenCL's prefetch() does nothing */
+#undef PREFETCH
+#define PREFETCH(p, bytes) for (int i = 0; i < (int)(bytes); i += 64) __builtin_prefetch((__global const char *)(p) + i)
+#endif
+#endif
+
 /* VW rows of W0 at one step of their panel. */
 static inline V weights(__global const W_TYPE *w)
 {
@@ -38,6 +47,7 @@ static inline V weights(__global const W_TYPE *w)
 #define SQUARES(count)                                                                                              \
     {                                                                                                               \
         V v0[count], v1[count];                                                                                     \
+        PREFETCH(w + AHEAD, count * NR * sizeof(W_TYPE));                                                           \
         _Pragma("unroll") for (int i = 0; i < count; i++) v0[i] = weights(w + i * NR), v1[i] = weights(w + i * NR + VW); \
         for (int r = 0; r < rank; r++) {                                                                            \
             const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                                      \
