@@ -133,6 +133,7 @@ static void set_defaults(void)
     pictured.threads = 2;
     training.pool = CLPEFT_POOL_FIRST;
     training.feature_scale = 1;
+    training.copies = 1;
 }
 
 static const settings vision = { usage, train_groups, trained_groups, set_defaults };

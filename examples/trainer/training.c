@@ -95,7 +95,9 @@ option training_schedule[] = {
 option training_memory[] = {
     { CHOICE("weights", weights, dtypes, "type in which the frozen weights are kept") },
     { FLAG("recompute", recompute, false, "keep less for the backward pass and compute it again") },
-    { FLAG("one-copy", one_copy, false, "keep the weights once, also where twice is faster") },
+    { ROW("copies", "N", "of the weights: 2, one for each direction, take more memory and less time", OPTION_SIZE,
+          copies, false),
+      .low = 1, .high = 2 },
     { 0 },
 };
 
@@ -164,6 +166,7 @@ void training_defaults(clpeft_method method)
         .batch = 32,
         .max_length = 32,
         .weights = CLPEFT_F32,
+        .copies = 2,
         .eval_every = 50,
         .save_every = 100,
         .max_skipped = 10,
@@ -268,7 +271,7 @@ clpeft_model *training_model(clpeft_context *ctx, clpeft_family family, size_t t
         .image_size = image_size,
         .weights = training.weights,
         .forward_only = forward_only,
-        .one_copy = training.one_copy,
+        .one_copy = training.copies == 1,
         .recompute = training.recompute,
     };
     clpeft_model_info info;

@@ -19,7 +19,8 @@ extern struct training {
     uint64_t seed;
     size_t batch, max_length;
     clpeft_dtype weights;
-    int recompute, one_copy;
+    int recompute;
+    size_t copies; /* of the weights: 1 or 2 */
     uint64_t stop_at, eval_every, save_every, max_skipped;
     clpeft_pool pool; /* of classifiers, these and the next two lines */
     float feature_scale;
