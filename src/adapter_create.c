@@ -92,10 +92,11 @@ clpeft_status clpeft_adapter_create(clpeft_adapter **result, clpeft_params *para
     cl_command_queue queue = NULL;
     float *norms = NULL;
 
-    REQUIRE(result && params && sites && config, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_adapter_create: adapter, params, sites or config is NULL");
+    REQUIRE(result && sites && config, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_adapter_create: adapter, sites or config is NULL");
+    TRY(clp_live(params, CLP_HANDLE_PARAMS, "clpeft_adapter_create"));
     TRY(clp_adapter_check_config(config));
-    x = calloc(1, sizeof *x);
+    x = clp_handle_create(sizeof *x, CLP_HANDLE_ADAPTER);
     REQUIRE(x, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_adapter_create: out of memory");
     x->ctx = params->ctx, x->params = params, x->config = *config, x->set.dropout_rate = config->dropout;
     TRY(clp_adapter_lay_out(x, sites, n));
@@ -112,7 +113,7 @@ clpeft_status clpeft_adapter_create(clpeft_adapter **result, clpeft_params *para
     *result = x;
     x = NULL;
 out:
-    if (status != CLPEFT_OK) clp_params_truncate(params, before);
+    if (x) clp_params_truncate(params, before);
     clp_queue_end(queue);
     free(norms);
     clpeft_adapter_destroy(x);
@@ -121,7 +122,7 @@ out:
 
 void clpeft_adapter_destroy(clpeft_adapter *x)
 {
-    if (!x) return;
+    if (!clp_handle_end(x, CLP_HANDLE_ADAPTER)) return;
     const cl_mem all[] = { x->site_table, x->block_table, x->forms, x->back, x->hidden, x->c,
                            x->tau,        x->q,           x->d,     x->rest, x->gram };
     for (size_t i = 0; i < LENGTH(all); i++)
@@ -142,11 +143,12 @@ void clpeft_adapter_destroy(clpeft_adapter *x)
 
 const clpeft_adapter_config *clpeft_adapter_get_config(const clpeft_adapter *adapter)
 {
-    return adapter ? &adapter->config : NULL;
+    return clp_is_live(adapter, CLP_HANDLE_ADAPTER) ? &adapter->config : NULL;
 }
 
 size_t clpeft_adapter_sites(const clpeft_adapter *adapter, const clpeft_site **sites)
 {
-    if (sites) *sites = adapter ? adapter->sites : NULL;
-    return adapter ? adapter->n_sites : 0;
+    const int live = clp_is_live(adapter, CLP_HANDLE_ADAPTER);
+    if (sites) *sites = live ? adapter->sites : NULL;
+    return live ? adapter->n_sites : 0;
 }

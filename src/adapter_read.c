@@ -43,7 +43,7 @@ clpeft_status clpeft_adapter_read_site(const clpeft_adapter *x, size_t site, flo
     cl_command_queue own = NULL;
     size_t place = 0;
 
-    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_read_site: adapter is NULL");
+    TRY(clp_live(x, CLP_HANDLE_ADAPTER, "clpeft_adapter_read_site"));
     REQUIRE(site < x->n_sites, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_read_site: site %zu of %zu", site, x->n_sites);
     if (!queue) {
         TRY(clpeft_queue_create(&own, x->ctx));
@@ -97,7 +97,9 @@ clpeft_status clpeft_adapter_merge(const clpeft_adapter *x, const clpeft_linear 
     cl_command_queue own = NULL;
     size_t end;
 
-    REQUIRE(linear && weight, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_merge: linear or weight is NULL");
+    if (x) TRY(clp_live(x, CLP_HANDLE_ADAPTER, "clpeft_adapter_merge"));
+    TRY(clp_live(linear, CLP_HANDLE_LINEAR, "clpeft_adapter_merge"));
+    REQUIRE(weight, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_merge: weight is NULL");
     REQUIRE(rows > 0 && !clp_sum(row, rows, &end) && end <= clpeft_linear_rows(linear), CLPEFT_INVALID_SIZE,
             "clpeft_adapter_merge: %zu rows from row %zu; the layer has %zu", rows, row, clpeft_linear_rows(linear));
     if (!queue) {

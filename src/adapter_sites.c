@@ -16,8 +16,9 @@ static clpeft_status check_site(const clpeft_adapter *adapter, const clpeft_site
     clpeft_status status = CLPEFT_OK;
     size_t rows, end;
 
-    REQUIRE(name && *name && site->linear, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_adapter_create: a site of block %zu has no name or linear", site->block);
+    REQUIRE(name && *name, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_create: a site of block %zu has no name",
+            site->block);
+    TRY(clp_live(site->linear, CLP_HANDLE_LINEAR, "clpeft_adapter_create: a site"));
     REQUIRE(clp_linear_context(site->linear) == adapter->ctx, CLPEFT_INVALID_ARGUMENT,
             "clpeft_adapter_create: block %zu %.60s: its layer is of another context than params", site->block, name);
     REQUIRE(site->block < (adapter->config.generator ? n : MAX_BLOCKS), CLPEFT_INVALID_SIZE,

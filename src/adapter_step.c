@@ -7,7 +7,7 @@ clpeft_status clpeft_adapter_materialize(clpeft_adapter *x, uint64_t step, int t
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
 
-    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_materialize: adapter is NULL");
+    TRY(clp_live(x, CLP_HANDLE_ADAPTER, "clpeft_adapter_materialize"));
     TRY(clp_params_ready(x->params, "clpeft_adapter_materialize"));
     TRY(clp_begin(&s, "clpeft_adapter_materialize", x->ctx, queue, n_wait, wait));
     TRY(x->config.generator ? clp_generator_expand(x, &s) : clp_direct_expand(x, &s));
@@ -24,7 +24,7 @@ size_t clpeft_adapter_workspace(const clpeft_adapter *x)
 {
     size_t bytes = 0;
 
-    if (!x || !x->config.magnitude || !x->config.norm_gradient) return 0;
+    if (!clp_is_live(x, CLP_HANDLE_ADAPTER) || !x->config.magnitude || !x->config.norm_gradient) return 0;
     for (size_t i = 0; i < x->set.n; i++) {
         const size_t need = clpeft_linear_workspace(x->set.layers[i].linear, NULL, x->set.layers[i].R);
         if (need > bytes) bytes = need;
@@ -37,7 +37,7 @@ clpeft_status clpeft_adapter_backward(clpeft_adapter *x, clpeft_workspace *ws, C
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
 
-    REQUIRE(x, CLPEFT_INVALID_ARGUMENT, "clpeft_adapter_backward: adapter is NULL");
+    TRY(clp_live(x, CLP_HANDLE_ADAPTER, "clpeft_adapter_backward"));
     TRY(clp_params_ready(x->params, "clpeft_adapter_backward"));
     TRY(clp_workspace_check(ws, clpeft_adapter_workspace(x), "clpeft_adapter_backward"));
     TRY(clp_begin(&s, "clpeft_adapter_backward", x->ctx, queue, n_wait, wait));

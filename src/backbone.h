@@ -42,8 +42,9 @@ typedef struct {
 struct clpeft_model_cache {
     clpeft_model *model;      /* borrowed */
     size_t positions, length; /* room, and tokens read */
-    cl_mem *blocks;           /* of every block f32 [positions, 2 Hk d]: keys, then values */
-    cl_mem logits;            /* [vocab] */
+    size_t n_blocks;
+    cl_mem *blocks; /* of every block f32 [positions, 2 Hk d]: keys, then values */
+    cl_mem logits;  /* [vocab] */
 };
 
 struct clpeft_model {

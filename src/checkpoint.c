@@ -70,8 +70,9 @@ clpeft_status clpeft_trainer_save(const clpeft_trainer *t, const char *path, con
     clpeft_write_tensor *list = NULL;
     float *host = NULL;
 
-    REQUIRE(t && path && (extra || n_extra == 0), CLPEFT_INVALID_ARGUMENT,
-            "clpeft_trainer_save: trainer, path or extra is NULL");
+    TRY(clp_live(t, CLP_HANDLE_TRAINER, "clpeft_trainer_save"));
+    TRY(clp_live(t->model, CLP_HANDLE_MODEL, "clpeft_trainer_save"));
+    REQUIRE(path && (extra || n_extra == 0), CLPEFT_INVALID_ARGUMENT, "clpeft_trainer_save: path or extra is NULL");
     REQUIRE(t->phase == CLP_IDLE, CLPEFT_INVALID_ARGUMENT,
             "clpeft_trainer_save: between clpeft_train_begin and clpeft_train_update");
     const size_t n = clpeft_params_count(t->params), size = clpeft_params_size(t->params);
@@ -282,7 +283,8 @@ clpeft_status clpeft_trainer_load(clpeft_trainer **result, clpeft_model *model, 
     clpeft_trainer *t = NULL;
     checkpoint c = { 0 };
 
-    REQUIRE(result && model && path, CLPEFT_INVALID_ARGUMENT, "clpeft_trainer_load: trainer, model or path is NULL");
+    REQUIRE(result && path, CLPEFT_INVALID_ARGUMENT, "clpeft_trainer_load: trainer or path is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_trainer_load"));
     TRY(open_checkpoint(&c, path));
     if ((status = check_model(&c, model)) == CLPEFT_OK && (status = check_sizes(&c, model)) == CLPEFT_OK &&
         (status = clpeft_trainer_create(&t, model, &c.options)) == CLPEFT_OK)

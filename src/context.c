@@ -54,7 +54,7 @@ clpeft_status clpeft_context_create(clpeft_context **result, const clpeft_contex
     REQUIRE(result, CLPEFT_INVALID_ARGUMENT, "clpeft_context_create: ctx is NULL");
     REQUIRE(!o->context == !o->device, CLPEFT_INVALID_ARGUMENT,
             "clpeft_context_create: context and device go together: give both or neither");
-    ctx = calloc(1, sizeof *ctx);
+    ctx = clp_handle_create(sizeof *ctx, CLP_HANDLE_CONTEXT);
     REQUIRE(ctx, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_context_create: out of memory");
     pthread_mutex_init(&ctx->lock, NULL);
     device = o->device;
@@ -84,7 +84,7 @@ out:
 
 void clpeft_context_destroy(clpeft_context *ctx)
 {
-    if (!ctx) return;
+    if (!clp_handle_end(ctx, CLP_HANDLE_CONTEXT)) return;
     clp_profile_destroy(ctx);
     clp_programs_release(ctx);
     if (ctx->device) clReleaseDevice(ctx->device);
@@ -96,17 +96,17 @@ void clpeft_context_destroy(clpeft_context *ctx)
 
 cl_context clpeft_context_cl(const clpeft_context *ctx)
 {
-    return ctx ? ctx->cl : NULL;
+    return clp_is_live(ctx, CLP_HANDLE_CONTEXT) ? ctx->cl : NULL;
 }
 
 cl_device_id clpeft_context_device(const clpeft_context *ctx)
 {
-    return ctx ? ctx->device : NULL;
+    return clp_is_live(ctx, CLP_HANDLE_CONTEXT) ? ctx->device : NULL;
 }
 
 void clpeft_context_info(const clpeft_context *ctx, clpeft_device_info *info)
 {
-    if (!ctx || !info) return;
+    if (!clp_is_live(ctx, CLP_HANDLE_CONTEXT) || !info) return;
     *info = ctx->info;
     info->panel_gemm = (int)ctx->tuning.panel;
     info->vector = ctx->tuning.vector;
@@ -119,7 +119,8 @@ clpeft_status clpeft_queue_create(cl_command_queue *queue, clpeft_context *ctx)
     clpeft_status status = CLPEFT_OK;
     cl_int code = CL_SUCCESS;
 
-    REQUIRE(queue && ctx, CLPEFT_INVALID_ARGUMENT, "clpeft_queue_create: queue or ctx is NULL");
+    REQUIRE(queue, CLPEFT_INVALID_ARGUMENT, "clpeft_queue_create: queue is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_queue_create"));
     cl_command_queue made =
         clCreateCommandQueue(ctx->cl, ctx->device, ctx->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     TRY_CL(code, "clCreateCommandQueue");
@@ -140,7 +141,7 @@ void clp_queue_end(cl_command_queue queue)
 static clpeft_status workspace_make(clpeft_workspace **result, clpeft_context *ctx, cl_mem buf, size_t offset,
                                     size_t bytes)
 {
-    clpeft_workspace *ws = malloc(sizeof *ws);
+    clpeft_workspace *ws = clp_handle_create(sizeof *ws, CLP_HANDLE_WORKSPACE);
     if (!ws) return clp_fail(CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_workspace_create: out of memory");
     *ws = (clpeft_workspace){ ctx, buf, offset, bytes };
     *result = ws;
@@ -153,7 +154,8 @@ clpeft_status clpeft_workspace_create(clpeft_workspace **ws, clpeft_context *ctx
     cl_mem buf = NULL;
     cl_int code = CL_SUCCESS;
 
-    REQUIRE(ws && ctx, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_create: ws or ctx is NULL");
+    REQUIRE(ws, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_create: ws is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_workspace_create"));
     REQUIRE(bytes > 0 && bytes <= ctx->info.max_alloc_bytes, CLPEFT_INVALID_SIZE,
             "clpeft_workspace_create: %zu bytes; the device allocates 1 to %llu", bytes,
             (unsigned long long)ctx->info.max_alloc_bytes);
@@ -174,7 +176,8 @@ clpeft_status clpeft_workspace_adopt(clpeft_workspace **ws, clpeft_context *ctx,
     size_t size = 0, end;
     cl_uint align = 8;
 
-    REQUIRE(ws && ctx && buf, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_adopt: ws, ctx or buf is NULL");
+    REQUIRE(ws && buf, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_adopt: ws or buf is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_workspace_adopt"));
     TRY_CL(clGetMemObjectInfo(buf, CL_MEM_SIZE, sizeof size, &size, NULL), "clpeft_workspace_adopt: buf");
     TRY_CL(clGetMemObjectInfo(buf, CL_MEM_CONTEXT, sizeof context, &context, NULL), "clpeft_workspace_adopt: buf");
     REQUIRE(context == ctx->cl, CLPEFT_INVALID_ARGUMENT, "clpeft_workspace_adopt: buf is of another context");
@@ -191,15 +194,16 @@ out:
 
 void clpeft_workspace_destroy(clpeft_workspace *ws)
 {
-    if (!ws) return;
+    if (!clp_handle_end(ws, CLP_HANDLE_WORKSPACE)) return;
     clReleaseMemObject(ws->buf);
     free(ws);
 }
 
 clpeft_status clp_workspace_check(const clpeft_workspace *ws, size_t bytes, const char *what)
 {
-    if (bytes == 0) return CLPEFT_OK;
-    if (!ws) return clp_fail(CLPEFT_INVALID_ARGUMENT, "%s: ws is NULL, %zu bytes are needed", what, bytes);
+    if (!ws && bytes == 0) return CLPEFT_OK;
+    const clpeft_status status = clp_live(ws, CLP_HANDLE_WORKSPACE, what);
+    if (status != CLPEFT_OK) return status;
     if (ws->bytes < bytes)
         return clp_fail(CLPEFT_INVALID_SIZE, "%s: the workspace has %zu bytes, %zu are needed", what, ws->bytes, bytes);
     return CLPEFT_OK;

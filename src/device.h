@@ -2,7 +2,7 @@
 #ifndef CLP_DEVICE_H
 #define CLP_DEVICE_H
 
-#include "status.h"
+#include "handle.h"
 
 #include <pthread.h>
 

@@ -97,7 +97,7 @@ clpeft_status clp_gemm_run(clp_stream *s, const clp_gemm_call *p, cl_mem scratch
 
 size_t clpeft_gemm_workspace(clpeft_context *ctx, size_t M, size_t N, size_t K)
 {
-    return ctx ? 4 * clp_gemm_scratch(ctx, M, N, K) : 0;
+    return clp_is_live(ctx, CLP_HANDLE_CONTEXT) ? 4 * clp_gemm_scratch(ctx, M, N, K) : 0;
 }
 
 clpeft_status clpeft_gemm(clpeft_context *ctx, int transpose_a, int transpose_b, size_t M, size_t N, size_t K,

@@ -1,5 +1,6 @@
 /* generate.c - a language model token after token: the cache of keys and values, and the logits of the next token. */
 #include "backbone.h"
+#include "linear.h"
 
 #include <stdlib.h>
 
@@ -9,7 +10,8 @@ clpeft_status clpeft_model_cache_create(clpeft_model_cache **result, clpeft_mode
     clpeft_model_cache *cache = NULL;
     size_t size;
 
-    REQUIRE(result && model, CLPEFT_INVALID_ARGUMENT, "clpeft_model_cache_create: cache or model is NULL");
+    REQUIRE(result, CLPEFT_INVALID_ARGUMENT, "clpeft_model_cache_create: cache is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_model_cache_create"));
     const clpeft_model_info *i = &model->info;
     REQUIRE(model->output, CLPEFT_UNSUPPORTED, "clpeft_model_cache_create: %s is not a language model", i->name);
     if (positions == 0) positions = i->positions;
@@ -17,12 +19,13 @@ clpeft_status clpeft_model_cache_create(clpeft_model_cache **result, clpeft_mode
             "clpeft_model_cache_create: %zu positions: the model has %zu", positions, i->positions);
     REQUIRE(!clp_mul(positions, 2 * sizeof(float) * i->kv_heads * i->head_size, &size), CLPEFT_INVALID_SIZE,
             "clpeft_model_cache_create: %zu positions: too many", positions);
-    cache = calloc(1, sizeof *cache);
+    cache = clp_handle_create(sizeof *cache, CLP_HANDLE_CACHE);
     REQUIRE(cache, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_model_cache_create: out of memory");
     cache->model = model;
     cache->positions = positions;
     cache->blocks = calloc(i->layers, sizeof *cache->blocks);
     REQUIRE(cache->blocks, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_model_cache_create: out of memory");
+    cache->n_blocks = i->layers;
     for (size_t b = 0; b < i->layers; b++) TRY(clp_buffer(model->ctx, size, NULL, &cache->blocks[b]));
     TRY(clp_buffer(model->ctx, sizeof(float) * i->vocab, NULL, &cache->logits));
     *result = cache;
@@ -34,8 +37,8 @@ out:
 
 void clpeft_model_cache_destroy(clpeft_model_cache *cache)
 {
-    if (!cache) return;
-    for (size_t b = 0; cache->blocks && b < cache->model->info.layers; b++)
+    if (!clp_handle_end(cache, CLP_HANDLE_CACHE)) return;
+    for (size_t b = 0; b < cache->n_blocks; b++)
         if (cache->blocks[b]) clReleaseMemObject(cache->blocks[b]);
     if (cache->logits) clReleaseMemObject(cache->logits);
     free(cache->blocks);
@@ -44,12 +47,12 @@ void clpeft_model_cache_destroy(clpeft_model_cache *cache)
 
 size_t clpeft_model_cache_length(const clpeft_model_cache *cache)
 {
-    return cache ? cache->length : 0;
+    return clp_is_live(cache, CLP_HANDLE_CACHE) ? cache->length : 0;
 }
 
 void clpeft_model_cache_cut(clpeft_model_cache *cache, size_t length)
 {
-    if (cache && length < cache->length) cache->length = length;
+    if (clp_is_live(cache, CLP_HANDLE_CACHE) && length < cache->length) cache->length = length;
 }
 
 /* ---- the next token --------------------------------------------------------------------------------------------- */
@@ -83,8 +86,8 @@ static clpeft_status read_logits(const clpeft_model_cache *cache, clpeft_view la
         n = table->V - first < CLP_SLICE ? table->V - first : CLP_SLICE;
         const clpeft_linear slice = clp_table_slice(table, first, n);
         const clpeft_view part = { cache->logits, first, n };
-        TRY(clpeft_linear_forward(&slice, NULL, 1, CLPEFT_IDENTITY, last, none, part, none, cache->model->ws, queue, 0,
-                                  NULL, NULL));
+        clp_layer_call call = { .linear = &slice, .T = 1, .x = last, .y = part };
+        TRY(clp_linear_forward(&call, NULL, none, cache->model->ws, queue, 0, NULL, NULL));
     }
     status = clp_read(table->ctx, queue, cache->logits, 0, table->V * sizeof *logits, logits);
 out:
@@ -97,8 +100,9 @@ clpeft_status clpeft_model_next_logits(clpeft_model_cache *cache, const clpeft_a
     clpeft_status status = CLPEFT_OK;
     clpeft_view last = { NULL, 0, 0 };
 
-    REQUIRE(cache && tokens && n > 0, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_model_next_logits: cache or tokens is NULL, or n is 0");
+    TRY(clp_live(cache, CLP_HANDLE_CACHE, "clpeft_model_next_logits"));
+    TRY(clp_live(cache->model, CLP_HANDLE_MODEL, "clpeft_model_next_logits"));
+    REQUIRE(tokens && n > 0, CLPEFT_INVALID_ARGUMENT, "clpeft_model_next_logits: tokens is NULL, or n is 0");
     REQUIRE(n <= cache->positions - cache->length, CLPEFT_INVALID_SIZE,
             "clpeft_model_next_logits: %zu tokens after %zu: the cache has %zu positions", n, cache->length,
             cache->positions);

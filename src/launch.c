@@ -10,7 +10,7 @@ clpeft_status clp_begin(clp_stream *s, const char *what, clpeft_context *ctx, cl
     cl_command_queue_properties properties = 0;
     cl_context context = NULL;
 
-    REQUIRE(ctx, CLPEFT_INVALID_ARGUMENT, "%s: ctx is NULL", what);
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, what));
     REQUIRE(queue, CLPEFT_INVALID_ARGUMENT, "%s: queue is NULL", what);
     REQUIRE(!n_wait == !wait, CLPEFT_INVALID_ARGUMENT, "%s: n_wait is %u but wait is %sNULL", what, n_wait,
             wait ? "not " : "");

@@ -3,34 +3,46 @@
 #include "gemm.h"
 #include "product.h"
 
-size_t clpeft_linear_workspace(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T)
+size_t clp_linear_workspace(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T)
 {
-    if (!l) return 0;
     const clp_lowrank *low = clp_lowrank_find(adapter, l);
     const float dropout = adapter ? ((const clp_lowrank_set *)(const void *)adapter)->dropout_rate : 0;
     return 4 * (l->ctx->tuning.panel ? clp_panel_scratch(l, low, dropout, T) : clp_blas_scratch(l, low, dropout, T));
 }
 
+/* A live layer, and an adapter that is NULL or alive. */
+static clpeft_status check_handles(const clpeft_linear *l, const clpeft_adapter *adapter, const char *what)
+{
+    const clpeft_status status = clp_live(l, CLP_HANDLE_LINEAR, what);
+    return status != CLPEFT_OK || !adapter ? status : clp_live(adapter, CLP_HANDLE_ADAPTER, what);
+}
+
+size_t clpeft_linear_workspace(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T)
+{
+    return check_handles(l, adapter, "clpeft_linear_workspace") == CLPEFT_OK ? clp_linear_workspace(l, adapter, T) : 0;
+}
+
 size_t clpeft_linear_tape(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T)
 {
-    const clp_lowrank *low = l ? clp_lowrank_find(adapter, l) : NULL;
+    if (check_handles(l, adapter, "clpeft_linear_tape") != CLPEFT_OK) return 0;
+    const clp_lowrank *low = clp_lowrank_find(adapter, l);
     if (!low) return 0;
     const size_t z = !low->gain ? 0 : l->ctx->tuning.panel ? low->z_columns : l->N;
     return clp_u_size(l, low, T) + T * z;
 }
 
 /* What forward and backward check and prepare alike. */
-static clpeft_status prepare(clp_stream *s, const clpeft_linear *l, const clpeft_adapter *adapter, clpeft_view tape,
-                             clpeft_workspace *ws, clp_layer_call *c)
+static clpeft_status prepare(clp_stream *s, const clpeft_adapter *adapter, clpeft_view tape, clpeft_workspace *ws,
+                             clp_layer_call *c)
 {
     const clp_lowrank_set *set = (const void *)adapter;
+    const clpeft_linear *l = c->linear;
     clpeft_status status = CLPEFT_OK;
 
-    c->linear = l;
     c->low = clp_lowrank_find(adapter, l);
     REQUIRE(c->f >= CLPEFT_IDENTITY && c->f <= CLPEFT_TANH, CLPEFT_INVALID_ARGUMENT, "%s: f is %d", s->what, (int)c->f);
     TRY(clp_check(s, "x", c->x, c->T, l->K));
-    TRY(clp_workspace_check(ws, clpeft_linear_workspace(l, adapter, c->T), s->what));
+    TRY(clp_workspace_check(ws, clp_linear_workspace(l, adapter, c->T), s->what));
     c->scratch = ws->buf, c->scratch_off = ws->off / 4, c->scratch_size = ws->bytes / 4;
     if (c->low && tape.buf) {
         TRY(clp_check(s, "tape", (clpeft_view){ tape.buf, tape.off, 1 }, clpeft_linear_tape(l, adapter, c->T), 1));
@@ -44,21 +56,49 @@ out:
     return status;
 }
 
+clpeft_status clp_linear_forward(clp_layer_call *c, const clpeft_adapter *adapter, clpeft_view tape,
+                                 clpeft_workspace *ws, CLPEFT_QUEUE)
+{
+    const clpeft_linear *l = c->linear;
+    clpeft_status status = CLPEFT_OK;
+    clp_stream s;
+
+    TRY(clp_begin(&s, "clpeft_linear_forward", l->ctx, queue, n_wait, wait));
+    if (c->T > 0) {
+        TRY(prepare(&s, adapter, tape, ws, c));
+        TRY(clp_check(&s, "y", c->y, c->T, l->N));
+        if (c->residual.buf) TRY(clp_check(&s, "residual", c->residual, c->T, l->N));
+        TRY(l->ctx->tuning.panel ? clp_panel_forward(&s, c) : clp_blas_forward(&s, c));
+    }
+    status = clp_end(&s, event);
+out:
+    return status;
+}
+
 clpeft_status clpeft_linear_forward(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T,
                                     clpeft_activation f, clpeft_view x, clpeft_view residual, clpeft_view y,
                                     clpeft_view tape, clpeft_workspace *ws, CLPEFT_QUEUE)
 {
-    clp_layer_call c = { .T = T, .f = f, .x = x, .y = y, .residual = residual };
+    clp_layer_call c = { .linear = l, .T = T, .f = f, .x = x, .y = y, .residual = residual };
+    const clpeft_status status = check_handles(l, adapter, "clpeft_linear_forward");
+    return status != CLPEFT_OK ? status : clp_linear_forward(&c, adapter, tape, ws, queue, n_wait, wait, event);
+}
+
+clpeft_status clp_linear_backward(clp_layer_call *c, const clpeft_adapter *adapter, clpeft_view tape,
+                                  clpeft_workspace *ws, CLPEFT_QUEUE)
+{
+    const clpeft_linear *l = c->linear;
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
 
-    REQUIRE(l, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_forward: linear is NULL");
-    TRY(clp_begin(&s, "clpeft_linear_forward", l->ctx, queue, n_wait, wait));
-    if (T > 0) {
-        TRY(prepare(&s, l, adapter, tape, ws, &c));
-        TRY(clp_check(&s, "y", y, T, l->N));
-        if (residual.buf) TRY(clp_check(&s, "residual", residual, T, l->N));
-        TRY(l->ctx->tuning.panel ? clp_panel_forward(&s, &c) : clp_blas_forward(&s, &c));
+    REQUIRE(!l->forward_only, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_backward: the layer was made forward_only");
+    TRY(clp_begin(&s, "clpeft_linear_backward", l->ctx, queue, n_wait, wait));
+    if (c->T > 0) {
+        TRY(prepare(&s, adapter, tape, ws, c));
+        REQUIRE(!c->low || c->tape, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_backward: tape has no buffer");
+        TRY(clp_check(&s, "dy", c->y, c->T, l->N));
+        if (c->dx.buf) TRY(clp_check(&s, "dx", c->dx, c->T, l->K));
+        TRY(l->ctx->tuning.panel ? clp_panel_backward(&s, c) : clp_blas_backward(&s, c));
     }
     status = clp_end(&s, event);
 out:
@@ -69,23 +109,9 @@ clpeft_status clpeft_linear_backward(const clpeft_linear *l, clpeft_adapter *ada
                                      clpeft_view x, clpeft_view tape, clpeft_view dy, float accumulate, clpeft_view dx,
                                      clpeft_workspace *ws, CLPEFT_QUEUE)
 {
-    clp_layer_call c = { .T = T, .f = f, .x = x, .y = dy, .dx = dx, .accumulate = accumulate };
-    clpeft_status status = CLPEFT_OK;
-    clp_stream s;
-
-    REQUIRE(l, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_backward: linear is NULL");
-    REQUIRE(!l->forward_only, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_backward: the layer was made forward_only");
-    TRY(clp_begin(&s, "clpeft_linear_backward", l->ctx, queue, n_wait, wait));
-    if (T > 0) {
-        TRY(prepare(&s, l, adapter, tape, ws, &c));
-        REQUIRE(!c.low || c.tape, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_backward: tape has no buffer");
-        TRY(clp_check(&s, "dy", dy, T, l->N));
-        if (dx.buf) TRY(clp_check(&s, "dx", dx, T, l->K));
-        TRY(l->ctx->tuning.panel ? clp_panel_backward(&s, &c) : clp_blas_backward(&s, &c));
-    }
-    status = clp_end(&s, event);
-out:
-    return status;
+    clp_layer_call c = { .linear = l, .T = T, .f = f, .x = x, .y = dy, .dx = dx, .accumulate = accumulate };
+    const clpeft_status status = check_handles(l, adapter, "clpeft_linear_backward");
+    return status != CLPEFT_OK ? status : clp_linear_backward(&c, adapter, tape, ws, queue, n_wait, wait, event);
 }
 
 /* ---- dropout on the low-rank path ----------------------------------------------------------------------------------- */
@@ -128,7 +154,7 @@ clpeft_status clp_linear_product(clp_stream *s, const clpeft_linear *l, int tran
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
 
-    TRY(clp_workspace_check(ws, clpeft_linear_workspace(l, NULL, M), s->what));
+    TRY(clp_workspace_check(ws, clp_linear_workspace(l, NULL, M), s->what));
     size_t at = ws->off / 4;
     const size_t prepared = clp_take(&at, l->ctx->tuning.panel ? clp_prepare_size(M, K) : 0);
     TRY(clp_weight_operand(s, l, transposed, ws->buf, at, &w));

@@ -1,5 +1,6 @@
 /* lm_head.c - the loss of a language model, a slice of the vocabulary at a time. */
 #include "lm_head.h"
+#include "linear.h"
 
 #include <stdlib.h>
 
@@ -127,12 +128,11 @@ static clpeft_status run_slices(const clp_lm_head *head, size_t C, float weight,
     for (size_t first = 0, n; first < table->V; first += n) {
         n = table->V - first < CLP_SLICE ? table->V - first : CLP_SLICE;
         const clpeft_linear slice = clp_table_slice(table, first, n);
-        TRY(clpeft_linear_forward(&slice, NULL, C, CLPEFT_IDENTITY, head->h, none, head->logits, none, ws, s->queue, 0,
-                                  NULL, NULL));
+        clp_layer_call call = { .linear = &slice, .T = C, .x = head->h, .y = head->logits };
+        TRY(clp_linear_forward(&call, NULL, none, ws, s->queue, 0, NULL, NULL));
         TRY(run_slice(head, C, first, n, gradient, s));
-        if (gradient)
-            TRY(clpeft_linear_backward(&slice, NULL, C, CLPEFT_IDENTITY, head->h, none, head->logits,
-                                       first > 0 ? 1.0f : 0.0f, head->dh, ws, s->queue, 0, NULL, NULL));
+        call.dx = head->dh, call.accumulate = first > 0 ? 1.0f : 0.0f;
+        if (gradient) TRY(clp_linear_backward(&call, NULL, none, ws, s->queue, 0, NULL, NULL));
     }
     if (gradient) TRY(clp_table_look_up(s, table, C, their_labels(head, C), head->h));
     TRY(run_finish(head, C, weight, gradient, s));

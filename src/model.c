@@ -90,8 +90,9 @@ clpeft_status clpeft_model_load(clpeft_model **result, clpeft_context *ctx, cons
     clpeft_model *model = NULL;
     clp_pretrained files = { 0 };
 
-    REQUIRE(result && ctx && path, CLPEFT_INVALID_ARGUMENT, "clpeft_model_load: model, ctx or path is NULL");
-    model = calloc(1, sizeof *model);
+    REQUIRE(result && path, CLPEFT_INVALID_ARGUMENT, "clpeft_model_load: model or path is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_model_load"));
+    model = clp_handle_create(sizeof *model, CLP_HANDLE_MODEL);
     REQUIRE(model, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_model_load: out of memory");
     model->ctx = ctx;
     TRY(set_options(model, options));
@@ -116,7 +117,7 @@ out:
 
 void clpeft_model_destroy(clpeft_model *model)
 {
-    if (!model) return;
+    if (!clp_handle_end(model, CLP_HANDLE_MODEL)) return;
     if (model->net) model->family->destroy(model);
     for (size_t i = 0; i < model->n_layers; i++) {
         clpeft_linear_destroy(model->layers[i].linear);
@@ -134,12 +135,12 @@ void clpeft_model_destroy(clpeft_model *model)
 
 void clpeft_model_get_info(const clpeft_model *model, clpeft_model_info *info)
 {
-    if (model && info) *info = model->info;
+    if (info && clp_is_live(model, CLP_HANDLE_MODEL)) *info = model->info;
 }
 
 clpeft_view clpeft_model_row_start(const clpeft_model *model)
 {
-    return model ? model->row_start : none;
+    return clp_is_live(model, CLP_HANDLE_MODEL) ? model->row_start : none;
 }
 
 /* ---- a batch ---------------------------------------------------------------------------------------------------- */
@@ -252,7 +253,9 @@ clpeft_status clpeft_model_forward(clpeft_model *model, const clpeft_adapter *ad
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
 
-    REQUIRE(model && y, CLPEFT_INVALID_ARGUMENT, "clpeft_model_forward: model or y is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_model_forward"));
+    if (adapter) TRY(clp_live(adapter, CLP_HANDLE_ADAPTER, "clpeft_model_forward"));
+    REQUIRE(y, CLPEFT_INVALID_ARGUMENT, "clpeft_model_forward: y is NULL");
     TRY(clp_begin(&s, "clpeft_model_forward", model->ctx, queue, n_wait, wait));
     REQUIRE(!keep || (adapter && !model->options.forward_only), CLPEFT_INVALID_ARGUMENT,
             "clpeft_model_forward: keep needs an adapter, and a model that is not forward_only");
@@ -275,7 +278,8 @@ clpeft_status clpeft_model_backward(clpeft_model *model, clpeft_adapter *adapter
     clpeft_status status = CLPEFT_OK;
     clp_stream s;
 
-    REQUIRE(model && adapter, CLPEFT_INVALID_ARGUMENT, "clpeft_model_backward: model or adapter is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_model_backward"));
+    TRY(clp_live(adapter, CLP_HANDLE_ADAPTER, "clpeft_model_backward"));
     TRY(clp_begin(&s, "clpeft_model_backward", model->ctx, queue, n_wait, wait));
     REQUIRE(model->kept == adapter, CLPEFT_INVALID_ARGUMENT,
             "clpeft_model_backward: the last forward was not one of this adapter with keep");

@@ -8,8 +8,9 @@ clpeft_status clpeft_params_create(clpeft_params **result, clpeft_context *ctx)
 {
     clpeft_status status = CLPEFT_OK;
 
-    REQUIRE(result && ctx, CLPEFT_INVALID_ARGUMENT, "clpeft_params_create: params or ctx is NULL");
-    clpeft_params *params = calloc(1, sizeof *params);
+    REQUIRE(result, CLPEFT_INVALID_ARGUMENT, "clpeft_params_create: params is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_params_create"));
+    clpeft_params *params = clp_handle_create(sizeof *params, CLP_HANDLE_PARAMS);
     REQUIRE(params, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_params_create: out of memory");
     params->ctx = ctx;
     *result = params;
@@ -29,7 +30,7 @@ static void release_buffers(clpeft_params *params)
 
 void clpeft_params_destroy(clpeft_params *params)
 {
-    if (!params) return;
+    if (!clp_handle_end(params, CLP_HANDLE_PARAMS)) return;
     release_buffers(params);
     free(params->tensors);
     free(params->init);
@@ -68,7 +69,8 @@ clpeft_status clpeft_params_add(clpeft_params *params, const char *name, clpeft_
     clpeft_status status = CLPEFT_OK;
     size_t end;
 
-    REQUIRE(params && name && dims, CLPEFT_INVALID_ARGUMENT, "clpeft_params_add: params, name or dims is NULL");
+    TRY(clp_live(params, CLP_HANDLE_PARAMS, "clpeft_params_add"));
+    REQUIRE(name && dims, CLPEFT_INVALID_ARGUMENT, "clpeft_params_add: name or dims is NULL");
     REQUIRE(!params->buffer[0], CLPEFT_INVALID_ARGUMENT, "clpeft_params_add: %.96s: the arena is already allocated",
             name);
     REQUIRE(*name && strlen(name) < sizeof t.name, CLPEFT_INVALID_ARGUMENT,
@@ -136,7 +138,7 @@ clpeft_status clpeft_params_allocate(clpeft_params *params)
     clpeft_status status = CLPEFT_OK;
     float *zeros = NULL;
 
-    REQUIRE(params, CLPEFT_INVALID_ARGUMENT, "clpeft_params_allocate: params is NULL");
+    TRY(clp_live(params, CLP_HANDLE_PARAMS, "clpeft_params_allocate"));
     REQUIRE(!params->buffer[0], CLPEFT_INVALID_ARGUMENT, "clpeft_params_allocate: already allocated");
     REQUIRE(params->n > 0, CLPEFT_INVALID_SIZE, "clpeft_params_allocate: no tensor was added");
     const size_t n = params->size + CLP_PARAMS_ALIGN; /* kernels load whole vectors: a spare one at the end */
@@ -151,46 +153,49 @@ clpeft_status clpeft_params_allocate(clpeft_params *params)
     free(params->init);
     params->init = NULL;
 out:
-    if (status != CLPEFT_OK && params && !params->partial) release_buffers(params);
+    if (status != CLPEFT_OK && clp_is_live(params, CLP_HANDLE_PARAMS) && !params->partial) release_buffers(params);
     free(zeros);
     return status;
 }
 
 size_t clpeft_params_count(const clpeft_params *params)
 {
-    return params ? params->n : 0;
+    return clp_is_live(params, CLP_HANDLE_PARAMS) ? params->n : 0;
 }
 
 const clpeft_tensor *clpeft_params_tensor(const clpeft_params *params, size_t index)
 {
-    return params && index < params->n ? &params->tensors[index] : NULL;
+    return clp_is_live(params, CLP_HANDLE_PARAMS) && index < params->n ? &params->tensors[index] : NULL;
 }
 
 const clpeft_tensor *clpeft_params_find(const clpeft_params *params, const char *name)
 {
-    for (size_t i = 0; params && name && i < params->n; i++)
+    if (!name || !clp_is_live(params, CLP_HANDLE_PARAMS)) return NULL;
+    for (size_t i = 0; i < params->n; i++)
         if (!strcmp(params->tensors[i].name, name)) return &params->tensors[i];
     return NULL;
 }
 
 size_t clpeft_params_size(const clpeft_params *params)
 {
-    return params ? params->size : 0;
+    return clp_is_live(params, CLP_HANDLE_PARAMS) ? params->size : 0;
 }
 
 size_t clpeft_params_trainable(const clpeft_params *params)
 {
-    return params ? params->trainable : 0;
+    return clp_is_live(params, CLP_HANDLE_PARAMS) ? params->trainable : 0;
 }
 
 cl_mem clpeft_params_buffer_cl(const clpeft_params *params, clpeft_params_buffer which)
 {
-    return params && (unsigned)which < LENGTH(params->buffer) ? params->buffer[which] : NULL;
+    return clp_is_live(params, CLP_HANDLE_PARAMS) && (unsigned)which < LENGTH(params->buffer) ? params->buffer[which]
+                                                                                              : NULL;
 }
 
 clpeft_status clp_params_ready(const clpeft_params *params, const char *what)
 {
-    if (!params) return clp_fail(CLPEFT_INVALID_ARGUMENT, "%s: params is NULL", what);
+    const clpeft_status status = clp_live(params, CLP_HANDLE_PARAMS, what);
+    if (status != CLPEFT_OK) return status;
     if (!params->partial) return clp_fail(CLPEFT_INVALID_ARGUMENT, "%s: params is not allocated", what);
     return CLPEFT_OK;
 }

@@ -112,8 +112,8 @@ clpeft_status clpeft_model_sites(const clpeft_model *model, const char *list, cl
     clpeft_site *made = NULL;
     size_t count = 0;
 
-    REQUIRE(model && list && sites && n, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_model_sites: model, list, sites or n is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_model_sites"));
+    REQUIRE(list && sites && n, CLPEFT_INVALID_ARGUMENT, "clpeft_model_sites: list, sites or n is NULL");
     const size_t most = model->info.layers * model->n_modules;
     made = calloc(most, sizeof *made);
     REQUIRE(made, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_model_sites: out of memory");
@@ -139,8 +139,9 @@ clpeft_status clpeft_model_site_path(const clpeft_model *model, const clpeft_sit
 {
     clpeft_status status = CLPEFT_OK;
 
-    REQUIRE(model && site && site->name && path && size > 0, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_model_site_path: model, site or path is NULL, or size is 0");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_model_site_path"));
+    REQUIRE(site && site->name && path && size > 0, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_model_site_path: site or path is NULL, or size is 0");
     const clp_module *m = find_module(model, site->name, strlen(site->name));
     REQUIRE(m && site->block < model->info.layers, CLPEFT_INVALID_ARGUMENT,
             "clpeft_model_site_path: no \"%s\" in block %zu", clp_quote(site->name, strlen(site->name)).text,

@@ -1,5 +1,6 @@
 /* table.c - the rows of a vocabulary in their file's type. */
 #include "table.h"
+#include "linear.h"
 
 #include <stdio.h>
 
@@ -61,5 +62,5 @@ clpeft_linear clp_table_slice(const clp_table *table, size_t first, size_t n)
 size_t clp_table_workspace(const clp_table *table, size_t T)
 {
     const clpeft_linear slice = clp_table_slice(table, 0, table->V < CLP_SLICE ? table->V : CLP_SLICE);
-    return clpeft_linear_workspace(&slice, NULL, T);
+    return clp_linear_workspace(&slice, NULL, T);
 }

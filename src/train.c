@@ -57,11 +57,18 @@ static clpeft_batch part_from(clpeft_trainer *t, const clpeft_batch *batch, size
                            .first_token = batch->first_token + (size_t)from };
 }
 
+/* The trainer and its model. */
+static clpeft_status alive(const clpeft_trainer *t, const char *what)
+{
+    const clpeft_status status = clp_live(t, CLP_HANDLE_TRAINER, what);
+    return status != CLPEFT_OK ? status : clp_live(t->model, CLP_HANDLE_MODEL, what);
+}
+
 clpeft_status clpeft_train_begin(clpeft_trainer *t)
 {
     clpeft_status status = CLPEFT_OK;
 
-    REQUIRE(t, CLPEFT_INVALID_ARGUMENT, "clpeft_train_begin: trainer is NULL");
+    TRY(alive(t, "clpeft_train_begin"));
     REQUIRE(!t->model->options.forward_only, CLPEFT_INVALID_ARGUMENT,
             "clpeft_train_begin: the model was loaded forward_only");
     t->phase = CLP_IDLE, t->counted = 0;
@@ -99,8 +106,8 @@ clpeft_status clpeft_train_gradient(clpeft_trainer *t, const clpeft_batch *batch
     size_t counted = 0;
     clpeft_batch part;
 
-    REQUIRE(t && t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_train_gradient: no clpeft_train_begin before it");
+    TRY(alive(t, "clpeft_train_gradient"));
+    REQUIRE(t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT, "clpeft_train_gradient: no clpeft_train_begin before it");
     REQUIRE(isfinite(weight), CLPEFT_INVALID_ARGUMENT, "clpeft_train_gradient: weight is %g", (double)weight);
     TRY(check_labelled(t, batch, &counted));
     for (size_t first = 0; first < batch->S; first += part.S) {
@@ -116,8 +123,8 @@ clpeft_status clpeft_train_collect(clpeft_trainer *t)
 {
     clpeft_status status = CLPEFT_OK;
 
-    REQUIRE(t && t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_train_collect: no clpeft_train_begin before it");
+    TRY(alive(t, "clpeft_train_collect"));
+    REQUIRE(t->phase == CLP_OPEN, CLPEFT_INVALID_ARGUMENT, "clpeft_train_collect: no clpeft_train_begin before it");
     TRY(clpeft_adapter_backward(t->adapter, t->ws, t->queue, 0, NULL, NULL));
     t->phase = CLP_COLLECTED;
 out:
@@ -151,7 +158,8 @@ clpeft_status clpeft_train_update(clpeft_trainer *t, clpeft_step_result *result)
     clpeft_status status = CLPEFT_OK;
     clpeft_adamw adamw;
 
-    REQUIRE(t && t->phase == CLP_COLLECTED, CLPEFT_INVALID_ARGUMENT,
+    TRY(alive(t, "clpeft_train_update"));
+    REQUIRE(t->phase == CLP_COLLECTED, CLPEFT_INVALID_ARGUMENT,
             "clpeft_train_update: no clpeft_train_collect before it");
     adamw = t->options.adamw;
     adamw.lr *= (float)clpeft_schedule(t->step, t->options.warmup, t->options.total_steps, t->options.decay);
@@ -171,7 +179,7 @@ clpeft_status clpeft_train_step(clpeft_trainer *t, const clpeft_batch *batch, cl
     clpeft_status status = CLPEFT_OK;
     size_t counted = 0;
 
-    REQUIRE(t, CLPEFT_INVALID_ARGUMENT, "clpeft_train_step: trainer is NULL");
+    TRY(alive(t, "clpeft_train_step"));
     TRY(check_labelled(t, batch, &counted));
     REQUIRE(counted > 0, CLPEFT_INVALID_ARGUMENT, "clpeft_train_step: no row of the batch has a label");
     TRY(clpeft_train_begin(t));
@@ -238,8 +246,9 @@ clpeft_status clpeft_trainer_evaluate(clpeft_trainer *t, const clpeft_batch *bat
     size_t longest;
     clpeft_batch part;
 
-    REQUIRE(t && t->phase == CLP_IDLE, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_trainer_evaluate: trainer is NULL, or between clpeft_train_begin and clpeft_train_update");
+    TRY(alive(t, "clpeft_trainer_evaluate"));
+    REQUIRE(t->phase == CLP_IDLE, CLPEFT_INVALID_ARGUMENT,
+            "clpeft_trainer_evaluate: between clpeft_train_begin and clpeft_train_update");
     REQUIRE(!by_token(t) || (losses && !logits && !predicted), CLPEFT_INVALID_ARGUMENT,
             "clpeft_trainer_evaluate: of a language model there are losses only");
     TRY(losses ? check_labelled(t, batch, &longest) : clp_batch_check(t->model, batch, &longest));

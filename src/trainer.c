@@ -77,14 +77,14 @@ clpeft_status clpeft_trainer_create(clpeft_trainer **result, clpeft_model *model
     clpeft_status status = CLPEFT_OK;
     clpeft_trainer *t = NULL;
 
-    REQUIRE(result && model && options, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_trainer_create: trainer, model or options is NULL");
+    REQUIRE(result && options, CLPEFT_INVALID_ARGUMENT, "clpeft_trainer_create: trainer or options is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_trainer_create"));
     status = check_options(options);
     if (status != CLPEFT_OK) clp_fail_in("clpeft_trainer_create");
     TRY(status);
     REQUIRE(options->task == CLPEFT_CLASSIFY || model->output, CLPEFT_UNSUPPORTED,
             "clpeft_trainer_create: %s is not a language model", model->info.name);
-    t = calloc(1, sizeof *t);
+    t = clp_handle_create(sizeof *t, CLP_HANDLE_TRAINER);
     REQUIRE(t, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_trainer_create: out of memory");
     t->model = model;
     t->options = *options;
@@ -109,7 +109,7 @@ out:
 
 void clpeft_trainer_destroy(clpeft_trainer *t)
 {
-    if (!t) return;
+    if (!clp_handle_end(t, CLP_HANDLE_TRAINER)) return;
     if (t->queue) clFinish(t->queue);
     clp_head_destroy(&t->head);
     clp_lm_head_destroy(&t->lm_head);
@@ -124,30 +124,30 @@ void clpeft_trainer_destroy(clpeft_trainer *t)
 
 clpeft_model *clpeft_trainer_model(const clpeft_trainer *t)
 {
-    return t ? t->model : NULL;
+    return clp_is_live(t, CLP_HANDLE_TRAINER) ? t->model : NULL;
 }
 
 clpeft_adapter *clpeft_trainer_adapter(const clpeft_trainer *t)
 {
-    return t ? t->adapter : NULL;
+    return clp_is_live(t, CLP_HANDLE_TRAINER) ? t->adapter : NULL;
 }
 
 clpeft_params *clpeft_trainer_params(const clpeft_trainer *t)
 {
-    return t ? t->params : NULL;
+    return clp_is_live(t, CLP_HANDLE_TRAINER) ? t->params : NULL;
 }
 
 cl_command_queue clpeft_trainer_queue(const clpeft_trainer *t)
 {
-    return t ? t->queue : NULL;
+    return clp_is_live(t, CLP_HANDLE_TRAINER) ? t->queue : NULL;
 }
 
 const clpeft_trainer_options *clpeft_trainer_get_options(const clpeft_trainer *t)
 {
-    return t ? &t->options : NULL;
+    return clp_is_live(t, CLP_HANDLE_TRAINER) ? &t->options : NULL;
 }
 
 uint64_t clpeft_trainer_steps(const clpeft_trainer *t)
 {
-    return t ? t->step : 0;
+    return clp_is_live(t, CLP_HANDLE_TRAINER) ? t->step : 0;
 }

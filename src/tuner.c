@@ -164,7 +164,8 @@ clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *
     clpeft_status status = CLPEFT_OK;
     tuner t = { .ctx = ctx, .report = report, .user = user };
 
-    REQUIRE(ctx && result, CLPEFT_INVALID_ARGUMENT, "clpeft_tune: ctx or result is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_tune"));
+    REQUIRE(result, CLPEFT_INVALID_ARGUMENT, "clpeft_tune: result is NULL");
     t.best = ctx->tuning;
     t.total =
         clp_gemm_variants() + (ctx->tuning.panel ? (unsigned)(LENGTH(tiles) + LENGTH(depths) * LENGTH(blocks)) : 1);

@@ -14,12 +14,12 @@ clpeft_context *clp_linear_context(const clpeft_linear *l)
 
 size_t clpeft_linear_rows(const clpeft_linear *l)
 {
-    return l ? l->N : 0;
+    return clp_is_live(l, CLP_HANDLE_LINEAR) ? l->N : 0;
 }
 
 size_t clpeft_linear_columns(const clpeft_linear *l)
 {
-    return l ? l->K : 0;
+    return clp_is_live(l, CLP_HANDLE_LINEAR) ? l->K : 0;
 }
 
 static int dense(clpeft_dtype dtype)
@@ -74,7 +74,7 @@ static size_t lay_out(clpeft_context *ctx, const clpeft_linear_options *o, clpef
 size_t clpeft_linear_bytes(clpeft_context *ctx, const clpeft_linear_options *options)
 {
     clpeft_linear l;
-    if (!ctx || !options || check_options(options) != CLPEFT_OK) return 0;
+    if (!clp_is_live(ctx, CLP_HANDLE_CONTEXT) || !options || check_options(options) != CLPEFT_OK) return 0;
     return lay_out(ctx, options, &l);
 }
 
@@ -104,9 +104,10 @@ clpeft_status clpeft_linear_create(clpeft_linear **result, clpeft_context *ctx, 
     clpeft_linear *l = NULL;
     size_t have = 0;
 
-    REQUIRE(result && ctx && o, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_create: linear, ctx or options is NULL");
+    REQUIRE(result && o, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_create: linear or options is NULL");
+    TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_linear_create"));
     TRY(check_options(o));
-    l = calloc(1, sizeof *l);
+    l = clp_handle_create(sizeof *l, CLP_HANDLE_LINEAR);
     REQUIRE(l, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_linear_create: out of memory");
     const size_t bytes = lay_out(ctx, o, l);
     if (o->storage.buf) {
@@ -133,7 +134,7 @@ out:
 
 void clpeft_linear_destroy(clpeft_linear *l)
 {
-    if (!l) return;
+    if (!clp_handle_end(l, CLP_HANDLE_LINEAR)) return;
     if (l->storage) clReleaseMemObject(l->storage);
     if (l->bias) clReleaseMemObject(l->bias);
     free(l);
@@ -195,7 +196,8 @@ clpeft_status clpeft_linear_load(clpeft_linear *l, size_t row, size_t rows, cons
     const void *data;
     cl_mem staging = NULL;
 
-    REQUIRE(l && weight, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load: linear or weight is NULL");
+    TRY(clp_live(l, CLP_HANDLE_LINEAR, "clpeft_linear_load"));
+    REQUIRE(weight, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load: weight is NULL");
     REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE,
             "clpeft_linear_load: rows [%zu, +%zu) of %zu", row, rows, l->N);
     REQUIRE(!bias || l->bias, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load: bias for a layer made without one");
@@ -226,7 +228,7 @@ clpeft_status clpeft_linear_load_view(clpeft_linear *l, size_t row, size_t rows,
     size_t have = 0, end = 0;
     clp_stream s;
 
-    REQUIRE(l, CLPEFT_INVALID_ARGUMENT, "clpeft_linear_load_view: linear is NULL");
+    TRY(clp_live(l, CLP_HANDLE_LINEAR, "clpeft_linear_load_view"));
     TRY(clp_begin(&s, "clpeft_linear_load_view", l->ctx, queue, 0, NULL));
     REQUIRE(dense(dtype), CLPEFT_UNSUPPORTED, "clpeft_linear_load_view: weights of type %s", clpeft_dtype_name(dtype));
     REQUIRE(rows > 0 && row < l->N && rows <= l->N - row, CLPEFT_INVALID_SIZE,

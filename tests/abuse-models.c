@@ -119,11 +119,11 @@ START_TEST(trainers_refuse)
     refused("label 3", clpeft_train_step(x.trainer, &b, NULL));
     refused("trainer", clpeft_train_begin(NULL));
     refused("begin", clpeft_train_gradient(x.trainer, &b, 1));
-    refused("begin", clpeft_train_gradient(NULL, &b, 1));
+    refused("trainer", clpeft_train_gradient(NULL, &b, 1));
     refused("begin", clpeft_train_collect(x.trainer));
-    refused("begin", clpeft_train_collect(NULL));
+    refused("trainer", clpeft_train_collect(NULL));
     refused("collect", clpeft_train_update(x.trainer, NULL));
-    refused("collect", clpeft_train_update(NULL, NULL));
+    refused("trainer", clpeft_train_update(NULL, NULL));
     ck_ok(clpeft_train_begin(x.trainer));
     refused("weight", clpeft_train_gradient(x.trainer, &b, INFINITY));
     refused("batch", clpeft_train_gradient(x.trainer, NULL, 1));

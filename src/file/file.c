@@ -3,7 +3,7 @@
 
 #include "file/gguf.h"
 #include "file/safetensors.h"
-#include "status.h"
+#include "handle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 clpeft_status clp_file_parse(clpeft_file **out, const void *bytes, size_t size, clpeft_format format)
 {
     clpeft_status status = CLPEFT_OK;
-    clpeft_file *file = calloc(1, sizeof *file);
+    clpeft_file *file = clp_handle_create(sizeof *file, CLP_HANDLE_FILE);
 
     REQUIRE(file, CLPEFT_OUT_OF_HOST_MEMORY, "out of memory");
     file->format = format;
@@ -95,6 +95,7 @@ out:
 
 void clpeft_file_close(clpeft_file *file)
 {
-    if (file && file->mapped) munmap((void *)file->bytes, file->size);
+    if (!clp_is_live(file, CLP_HANDLE_FILE)) return;
+    if (file->mapped) munmap((void *)file->bytes, file->size);
     clp_file_free(file);
 }

@@ -10,7 +10,7 @@
 #include "file/gguf.h"
 
 #include "file/dtype.h"
-#include "status.h"
+#include "handle.h"
 
 #include <string.h>
 
@@ -351,11 +351,12 @@ out:
 
 int clpeft_file_meta_item(const clpeft_file *file, const clpeft_meta *array, uint64_t index, clpeft_meta *item)
 {
-    const size_t bytes = file ? file->n_metas * sizeof *file->metas : 0;
-    const uintptr_t distance = file ? (uintptr_t)array - (uintptr_t)file->metas : 0;
+    const int live = clp_is_live(file, CLP_HANDLE_FILE);
+    const size_t bytes = live ? file->n_metas * sizeof *file->metas : 0;
+    const uintptr_t distance = live ? (uintptr_t)array - (uintptr_t)file->metas : 0;
     const clp_gguf_value *value;
 
-    if (!file || !array || !item || distance >= bytes || array->type != CLPEFT_META_ARRAY || index >= array->count)
+    if (!live || !array || !item || distance >= bytes || array->type != CLPEFT_META_ARRAY || index >= array->count)
         return 0;
     value = &file->values[distance / sizeof *array];
     *item = (clpeft_meta){ 0 };

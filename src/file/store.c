@@ -2,7 +2,7 @@
 #include "file/store.h"
 
 #include "file/dtype.h"
-#include "status.h"
+#include "handle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ char *clp_file_string(clpeft_file *file, const char *text, size_t bytes)
 
 void clp_file_free(clpeft_file *file)
 {
-    if (!file) return;
+    if (!clp_handle_end(file, CLP_HANDLE_FILE)) return;
     for (piece *p = file->pieces, *next; p; p = next) {
         next = p->next;
         free(p);
@@ -45,39 +45,42 @@ void clp_file_free(clpeft_file *file)
 
 clpeft_format clpeft_file_format(const clpeft_file *file)
 {
-    return file ? file->format : CLPEFT_SAFETENSORS;
+    return clp_is_live(file, CLP_HANDLE_FILE) ? file->format : CLPEFT_SAFETENSORS;
 }
 
 size_t clpeft_file_tensors(const clpeft_file *file)
 {
-    return file ? file->n_tensors : 0;
+    return clp_is_live(file, CLP_HANDLE_FILE) ? file->n_tensors : 0;
 }
 
 const clpeft_file_tensor *clpeft_file_tensor_at(const clpeft_file *file, size_t index)
 {
-    return file && index < file->n_tensors ? &file->tensors[index] : NULL;
+    return clp_is_live(file, CLP_HANDLE_FILE) && index < file->n_tensors ? &file->tensors[index] : NULL;
 }
 
 const clpeft_file_tensor *clpeft_file_find(const clpeft_file *file, const char *name)
 {
-    const clp_name *found =
-        file && name ? clp_names_find(file->tensor_names, file->n_tensors, name, strlen(name)) : NULL;
+    const clp_name *found = name && clp_is_live(file, CLP_HANDLE_FILE)
+                                ? clp_names_find(file->tensor_names, file->n_tensors, name, strlen(name))
+                                : NULL;
     return found ? &file->tensors[found->at] : NULL;
 }
 
 size_t clpeft_file_metas(const clpeft_file *file)
 {
-    return file ? file->n_metas : 0;
+    return clp_is_live(file, CLP_HANDLE_FILE) ? file->n_metas : 0;
 }
 
 const clpeft_meta *clpeft_file_meta_at(const clpeft_file *file, size_t index)
 {
-    return file && index < file->n_metas ? &file->metas[index] : NULL;
+    return clp_is_live(file, CLP_HANDLE_FILE) && index < file->n_metas ? &file->metas[index] : NULL;
 }
 
 const clpeft_meta *clpeft_file_meta_find(const clpeft_file *file, const char *key)
 {
-    const clp_name *found = file && key ? clp_names_find(file->meta_names, file->n_metas, key, strlen(key)) : NULL;
+    const clp_name *found = key && clp_is_live(file, CLP_HANDLE_FILE)
+                                ? clp_names_find(file->meta_names, file->n_metas, key, strlen(key))
+                                : NULL;
     return found ? &file->metas[found->at] : NULL;
 }
 

@@ -99,7 +99,9 @@ clpeft_status clpeft_gguf_export(clpeft_adapter *adapter, const clpeft_model *mo
     cl_command_queue own = NULL;
     export x = { .adapter = adapter, .model = model, .dtype = dtype };
 
-    REQUIRE(adapter && model && path, CLPEFT_INVALID_ARGUMENT, "clpeft_gguf_export: adapter, model or path is NULL");
+    TRY(clp_live(adapter, CLP_HANDLE_ADAPTER, "clpeft_gguf_export"));
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_gguf_export"));
+    REQUIRE(path, CLPEFT_INVALID_ARGUMENT, "clpeft_gguf_export: path is NULL");
     REQUIRE(dtype == CLPEFT_F32 || dtype == CLPEFT_F16, CLPEFT_INVALID_ARGUMENT,
             "clpeft_gguf_export: dtype %s is neither F32 nor F16", clpeft_dtype_name(dtype));
     REQUIRE(!adapter->config.magnitude, CLPEFT_UNSUPPORTED,

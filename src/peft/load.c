@@ -11,7 +11,7 @@ void clpeft_peft_get_info(const clpeft_peft *peft, clpeft_peft_info *info)
 {
     const clp_peft_config *c;
 
-    if (!peft || !info) return;
+    if (!clp_is_live(peft, CLP_HANDLE_PEFT) || !info) return;
     c = &peft->config;
     *info = (clpeft_peft_info){ .adapter = clpeft_adapter_defaults(c->dora ? CLPEFT_DORA : CLPEFT_LORA),
                                 .sites = peft->sites,
@@ -99,7 +99,8 @@ clpeft_status clpeft_peft_load(const clpeft_peft *peft, clpeft_adapter *adapter,
 {
     clpeft_status status = CLPEFT_OK;
 
-    REQUIRE(peft && adapter, CLPEFT_INVALID_ARGUMENT, "clpeft_peft_load: peft or adapter is NULL");
+    TRY(clp_live(peft, CLP_HANDLE_PEFT, "clpeft_peft_load"));
+    TRY(clp_live(adapter, CLP_HANDLE_ADAPTER, "clpeft_peft_load"));
     REQUIRE(isfinite(head_scale), CLPEFT_INVALID_ARGUMENT, "clpeft_peft_load: head_scale is %g", (double)head_scale);
     TRY(clp_params_ready(adapter->params, "clpeft_peft_load"));
     TRY(check_adapter(peft, adapter));

@@ -193,8 +193,9 @@ clpeft_status clpeft_merge_write(clpeft_adapter *adapter, const clpeft_model *mo
     cl_command_queue own = NULL;
     merge x = { .adapter = adapter, .model = model, .dtype = dtype };
 
-    REQUIRE(adapter && model && base && path, CLPEFT_INVALID_ARGUMENT,
-            "clpeft_merge_write: adapter, model, base or path is NULL");
+    TRY(clp_live(adapter, CLP_HANDLE_ADAPTER, "clpeft_merge_write"));
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_merge_write"));
+    REQUIRE(base && path, CLPEFT_INVALID_ARGUMENT, "clpeft_merge_write: base or path is NULL");
     if (!queue) TRY(clpeft_queue_create(&own, adapter->ctx));
     x.queue = queue ? queue : own;
     TRY(open_base(&x, base));

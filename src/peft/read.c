@@ -304,8 +304,9 @@ clpeft_status clpeft_peft_open(clpeft_peft **result, const clpeft_model *model, 
     clpeft_peft *peft = NULL;
     clp_tensors tensors = { 0 };
 
-    REQUIRE(result && model && path, CLPEFT_INVALID_ARGUMENT, "clpeft_peft_open: peft, model or path is NULL");
-    peft = calloc(1, sizeof *peft);
+    REQUIRE(result && path, CLPEFT_INVALID_ARGUMENT, "clpeft_peft_open: peft or path is NULL");
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_peft_open"));
+    peft = clp_handle_create(sizeof *peft, CLP_HANDLE_PEFT);
     REQUIRE(peft, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_peft_open: out of memory");
     peft->width = model->info.width;
     TRY(read_config(peft, path));
@@ -323,7 +324,7 @@ out:
 
 void clpeft_peft_close(clpeft_peft *peft)
 {
-    if (!peft) return;
+    if (!clp_handle_end(peft, CLP_HANDLE_PEFT)) return;
     for (size_t i = 0; i < peft->n; i++) {
         free(peft->layers[i].a);
         free(peft->layers[i].b);

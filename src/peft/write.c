@@ -272,7 +272,9 @@ clpeft_status clpeft_peft_export(clpeft_adapter *adapter, const clpeft_model *mo
     cl_command_queue own = NULL;
     export x = { .adapter = adapter, .model = model };
 
-    REQUIRE(adapter && model && path, CLPEFT_INVALID_ARGUMENT, "clpeft_peft_export: adapter, model or path is NULL");
+    TRY(clp_live(adapter, CLP_HANDLE_ADAPTER, "clpeft_peft_export"));
+    TRY(clp_live(model, CLP_HANDLE_MODEL, "clpeft_peft_export"));
+    REQUIRE(path, CLPEFT_INVALID_ARGUMENT, "clpeft_peft_export: path is NULL");
     if (!queue) TRY(clpeft_queue_create(&own, adapter->ctx));
     x.queue = queue ? queue : own;
     if ((status = set_options(&x, options)) == CLPEFT_OK &&
