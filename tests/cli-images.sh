@@ -84,6 +84,8 @@ refused "unrecognized option '--max-length'" "$@" --max-length 3 --train list.ts
 refused "multiple of the patch size" "$@" --image-size 13 --train list.tsv --eval list.tsv --out bad
 printf 'colour data/x.png\n' >bad.tsv
 refused "bad.tsv line 1: not class<TAB>file" "$@" --train bad.tsv --eval list.tsv --out bad
+mkdir -p other/third && cp data/gray/bits.png other/third
+refused "other: the label third is none of the 2 that are trained" "$@" --train list.tsv --eval other --out bad
 refused "none: No such file" "$@" --train none --eval list.tsv --out bad
 [ $failed -eq 0 ] && echo "all checks passed"
 exit $failed

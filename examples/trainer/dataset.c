@@ -114,9 +114,9 @@ int32_t *labels_assign(label_list *labels, char *const *text, size_t n, const ch
     if (labels->n == 0) collect_labels(labels, text, n, path);
     for (size_t i = 0; i < n; i++) {
         char **found = bsearch(&text[i], labels->name, labels->n, sizeof *labels->name, by_bytes);
-        if (!found)
-            die("%s line %zu: the label %s is none of the %zu that are trained", path, line ? line[i] : i + 1, text[i],
-                labels->n);
+        if (!found && line)
+            die("%s line %zu: the label %s is none of the %zu that are trained", path, line[i], text[i], labels->n);
+        if (!found) die("%s: the label %s is none of the %zu that are trained", path, text[i], labels->n);
         label[i] = (int32_t)(found - labels->name);
     }
     return label;

@@ -34,7 +34,7 @@ void dataset_free(dataset *d);
 void labels_free(label_list *labels);
 
 /* The classes of n rows by the text of their labels. An empty list becomes that of the texts, as above. line: of each row in the file at
- * path, for messages; NULL: 1, 2, ... The caller frees it. */
+ * path, for messages; NULL: they have none. The caller frees it. */
 int32_t *labels_assign(label_list *labels, char *const *text, size_t n, const char *path, const size_t *line);
 
 /* A hash (FNV-1a, 64 bits) of all rows: whether a resumed run has the data that it was begun with. */
