@@ -157,6 +157,7 @@ static void open_model(run *r, size_t count, bool forward_only)
     clpeft_model_info info;
 
     pictured.options.seed = training.seed;
+    pictures_normalisation(&pictured.options, training.model);
     r->ctx = training_device();
     r->model = training_model(r->ctx, CLPEFT_VIT, tokens, count, pictured.options.size, forward_only);
     clpeft_model_get_info(r->model, &info);

@@ -42,6 +42,18 @@ same whole/checkpoint.safetensors part/checkpoint.safetensors
 run "$@" --train list.tsv --eval list.tsv --steps 12 --flip --least-area 0.5 --out listed
 same whole/checkpoint.safetensors listed/checkpoint.safetensors
 
+# What a model's folder says of mean and deviation is heeded; the default is ImageNet's.
+cp -r "$golden/vit/dinov2" model
+printf '{"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}' >model/preprocessor_config.json
+run "$@" --model model --train data --eval data --steps 2 --out said --log said.log
+run "$@" --train data --eval data --steps 2 --out unsaid --log unsaid.log
+[ "$(grep -o '"eval_loss":[0-9.]*' said.log)" = "$(grep -o '"eval_loss":[0-9.]*' unsaid.log)" ] || fail "ImageNet's mean is not the default"
+printf '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}' >model/preprocessor_config.json
+run "$@" --model model --train data --eval data --steps 2 --out said --log said.log
+[ "$(grep -o '"eval_loss":[0-9.]*' said.log)" != "$(grep -o '"eval_loss":[0-9.]*' unsaid.log)" ] || fail "preprocessor_config.json is not heeded"
+printf '{"image_std": [0, 1, 1]}' >model/preprocessor_config.json
+refused "image_std is not three numbers" "$@" --model model --train data --eval data --out bad
+
 # A training starts from an adapter and its head.
 run "$@" --train data --eval data --steps 1 --init whole --out more --log started
 [ "$(sed -n 's/.*"step":0,"eval_accuracy":\([^,]*\).*/\1/p' started)" = "$(sed -n 's/.*"step":12,"eval_accuracy":\([^,]*\).*/\1/p' log)" ] ||

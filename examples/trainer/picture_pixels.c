@@ -1,9 +1,13 @@
 #include "pictures.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "common/fail.h"
+#include "program.h"
 
 /* Number `count` of a sequence under a key: splitmix64 (Steele et al. 2014), as a real number from 0 to below 1. */
 static double random_real(uint64_t key, uint64_t count)
@@ -50,13 +54,43 @@ static void mirror(size_t rows, size_t size, float *pixels)
         }
 }
 
-/* Of ImageNet, on which the usual models were pretrained. */
-static void normalise(size_t size, float *pixels)
+/* A number per channel of 3. */
+static void read_channels(const char *path, const json_t *config, const char *key, double low, float *values)
+{
+    const json_t *list = json_object_get(config, key);
+
+    if (!list) return;
+    if (json_array_size(list) != 3) die("%s: %s is not a list of three numbers", path, key);
+    for (size_t c = 0; c < 3; c++) {
+        const double value = json_number_value(json_array_get(list, c));
+        if (!json_is_number(json_array_get(list, c)) || value < low || value > 1e3)
+            die("%s: %s is not three numbers from %g to 1000", path, key, low);
+        values[c] = (float)value;
+    }
+}
+
+void pictures_normalisation(picture_options *o, const char *model)
 {
     static const float mean[] = { 0.485f, 0.456f, 0.406f }, deviation[] = { 0.229f, 0.224f, 0.225f };
+    char path[PATH_SIZE];
+    json_error_t error;
 
+    memcpy(o->mean, mean, sizeof mean);
+    memcpy(o->deviation, deviation, sizeof deviation);
+    path_join(path, model, "preprocessor_config.json");
+    if (access(path, F_OK) != 0) return;
+    json_t *config = json_load_file(path, 0, &error);
+    if (!config) die("%s line %d: %s", path, error.line, error.text);
+    read_channels(path, config, "image_mean", -1e3, o->mean);
+    read_channels(path, config, "image_std", 1e-6, o->deviation);
+    json_decref(config);
+}
+
+static void normalise(const picture_options *o, float *pixels)
+{
     for (size_t c = 0; c < 3; c++)
-        for (size_t i = 0; i < size * size; i++, pixels++) *pixels = (*pixels / 255 - mean[c]) / deviation[c];
+        for (size_t i = 0; i < o->size * o->size; i++, pixels++)
+            *pixels = (*pixels / 255 - o->mean[c]) / o->deviation[c];
 }
 
 bool pictures_pixels(const pictures *d, size_t row, const picture_options *o, int64_t position, float *pixels,
@@ -72,6 +106,6 @@ bool pictures_pixels(const pictures *d, size_t row, const picture_options *o, in
     image_free(&im);
     if (!done) return fail(error, error_size, "no memory for an image");
     if (training && o->flip && random_real(key, 40) < 0.5) mirror(3 * o->size, o->size, pixels);
-    normalise(o->size, pixels);
+    normalise(o, pixels);
     return true;
 }

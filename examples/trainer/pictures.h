@@ -25,10 +25,15 @@ typedef struct {
 typedef struct {
     size_t size;
     image_filter filter;
+    float mean[3], deviation[3];
     float least_area; /* of a random crop, as a part of the image; 1: none. Not in evaluation */
     int flip;         /* mirror half of the images. Not in evaluation */
     uint64_t seed;
 } picture_options;
+
+/* Set mean and deviation to image_mean and image_std of preprocessor_config.json in a model's folder; without the file to those of
+ * ImageNet, on which the usual models were pretrained. */
+void pictures_normalisation(picture_options *options, const char *model);
 
 /* Read a data set, the first `most` of its images (0: all). labels as in dataset_read. skip_bad: images that cannot be decoded are
  * named and left out, which decodes all of them once; else the training ends at the first one that it meets. */
