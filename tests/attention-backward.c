@@ -198,11 +198,11 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, backward_matches_float64, 0, N_BATCHES);
+    tcase_add_loop_test(t, backward_matches_float64, 0, cases_of(N_BATCHES));
     tcase_add_loop_test(t, backward_matches_central_differences, 0, 2);
     tcase_add_loop_test(t, one_token_is_its_own_value, 0, 2);
     tcase_add_loop_test(t, huge_scores_stay_finite, 0, 2);
-    tcase_add_loop_test(t, bits_repeat_in_any_queue, 0, 2);
+    tcase_add_loop_test(t, bits_repeat_in_any_queue, 0, cases_of(2));
     tcase_add_loop_test(t, gradients_not_asked_for_are_not_written, 0, 8);
 }
 

@@ -125,7 +125,7 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, forward_matches_float64, 0, N_BATCHES);
+    tcase_add_loop_test(t, forward_matches_float64, 0, cases_of(N_BATCHES));
     tcase_add_test(t, cached_rows_equal_causal_rows);
     tcase_add_loop_test(t, no_tokens_do_nothing, 0, 2);
     tcase_add_test(t, errors_name_the_argument);

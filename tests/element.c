@@ -249,11 +249,11 @@ static void add(TCase *t)
 {
     tcase_add_loop_test(t, activations_match_float64, 0, CLPEFT_TANH + 1);
     tcase_add_test(t, activations_keep_nan);
-    tcase_add_loop_test(t, swiglu_matches_float64, 0, N_SHAPES);
-    tcase_add_loop_test(t, add_matches_float64, 0, N_SHAPES);
-    tcase_add_loop_test(t, scale_columns_multiplies, 0, N_SHAPES);
+    tcase_add_loop_test(t, swiglu_matches_float64, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, add_matches_float64, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, scale_columns_multiplies, 0, cases_of(N_SHAPES));
     tcase_add_test(t, reference_philox_is_right);
-    tcase_add_loop_test(t, dropout_follows_philox, 0, N_SHAPES);
+    tcase_add_loop_test(t, dropout_follows_philox, 0, cases_of(N_SHAPES));
     tcase_add_test(t, dropout_keeps_the_mean);
 }
 

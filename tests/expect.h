@@ -5,6 +5,7 @@
 #include "clpeft.h"
 
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ck_ok(call) ck_assert_msg((call) == CLPEFT_OK, "%s: %s", #call, clpeft_error_message())
@@ -15,6 +16,14 @@
         ck_assert_msg(strstr(clpeft_error_message(), text), "message \"%s\" lacks \"%s\"", clpeft_error_message(), \
                       text);                                                                                       \
     } while (0)
+
+/* How many of the n cases of a table are run: all, or as many as CLPEFT_TEST_CASES says, for a device that takes long. */
+static inline int cases_of(int n)
+{
+    const char *text = getenv("CLPEFT_TEST_CASES");
+    const int most = text ? atoi(text) : 0;
+    return most > 0 && most < n ? most : n;
+}
 
 /* Run a suite's tests, each between set_up and tear_down in a process of its own (CK_FORK=no: in this one); main returns
  * this. Both may be NULL. */

@@ -229,9 +229,9 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, gemm_matches_float64, 0, 4 * sizeof shape / sizeof *shape);
+    tcase_add_loop_test(t, gemm_matches_float64, 0, 4 * cases_of(sizeof shape / sizeof *shape));
     tcase_add_test(t, gemm_refuses_what_does_not_fit);
-    tcase_add_loop_test(t, a_frozen_layer_matches_float64, 0, 6 * sizeof shape / sizeof *shape);
+    tcase_add_loop_test(t, a_frozen_layer_matches_float64, 0, 6 * cases_of(sizeof shape / sizeof *shape));
     tcase_add_test(t, a_residual_may_be_the_output);
     tcase_add_test(t, layers_share_a_storage_buffer);
     tcase_add_test(t, a_layer_loads_from_a_device_view_and_refuses_bad_sizes);

@@ -196,9 +196,9 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, cross_entropy_matches_float64, 0, N_ROWS);
+    tcase_add_loop_test(t, cross_entropy_matches_float64, 0, cases_of(N_ROWS));
     tcase_add_test(t, gradient_is_the_slope_of_the_loss);
-    tcase_add_loop_test(t, special_rows, 0, (int)(sizeof special / sizeof *special));
+    tcase_add_loop_test(t, special_rows, 0, cases_of(sizeof special / sizeof *special));
 }
 
 int main(void)

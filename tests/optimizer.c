@@ -232,7 +232,7 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, steps_match_float64, 0, (int)(sizeof shape / sizeof *shape));
+    tcase_add_loop_test(t, steps_match_float64, 0, cases_of(sizeof shape / sizeof *shape));
     tcase_add_test(t, bias_correction_is_exact_late_and_early);
     tcase_add_test(t, a_step_without_finite_gradient_changes_nothing);
     tcase_add_test(t, equal_runs_give_equal_bits);

@@ -266,12 +266,12 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, row_norm_matches_float64, 0, N_SHAPES);
-    tcase_add_loop_test(t, column_sum_matches_float64, 0, N_SHAPES);
-    tcase_add_loop_test(t, norms_match_float64, 0, N_SHAPES);
-    tcase_add_loop_test(t, norms_work_in_place, 0, N_SHAPES);
-    tcase_add_loop_test(t, norm_backwards_match_float64, 0, N_SHAPES);
-    tcase_add_loop_test(t, layer_norm_parameter_gradients_add_up, 0, N_SHAPES);
+    tcase_add_loop_test(t, row_norm_matches_float64, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, column_sum_matches_float64, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, norms_match_float64, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, norms_work_in_place, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, norm_backwards_match_float64, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, layer_norm_parameter_gradients_add_up, 0, cases_of(N_SHAPES));
     tcase_add_test(t, layer_norm_of_no_rows_does_nothing);
 }
 

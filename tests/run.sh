@@ -9,6 +9,8 @@
 #   fuzz      libFuzzer with the same sanitizers on every reader of files, $CLPEFT_FUZZ_SECONDS each (5)
 #   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
 #   intel     some of them on Intel's runtime for CPUs, a third; skipped when it can't be downloaded
+#   release   optimized build with NDEBUG; the tests that judge a device, on one compute unit
+#   oclgrind  small cases in a simulator that checks every access of a kernel, its initialization, and races
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
 # are there too and are emptied first: the first stage starts cold, the later ones warm.
@@ -26,7 +28,8 @@ passed=0 failed=0 skipped=0
 packages() {
     sh examples/packages.sh gcc clang libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers \
         pocl-opencl-icd mesa-opencl-icd libclblast-dev libjansson-dev libutf8proc-dev check gnuplot-nox wordnet-base \
-        libpng-dev libjpeg-dev zlib1g-dev libopenmpi-dev openmpi-bin g++ python3-numpy python3-pip unzip cmake man-db doxygen || exit 2
+        libpng-dev libjpeg-dev zlib1g-dev libopenmpi-dev openmpi-bin g++ python3-numpy python3-pip unzip cmake man-db doxygen \
+        oclgrind || exit 2
 }
 
 count() { # PASSED FAILED SKIPPED
@@ -147,6 +150,32 @@ stage_intel() {
         meson test --timeout-multiplier 4 op loss optimizer model backward llama vit train adapter adapter-rows checkpoint golden
 }
 
+stage_release() {
+    compile release gcc --buildtype=release || return
+    # The number of threads of PoCL's CPU device, as versions before 5 and since call it.
+    check release env CLPEFT_DEVICE=pocl POCL_MAX_PTHREAD_COUNT=1 POCL_CPU_MAX_CU_COUNT=1 meson test --suite device
+}
+
+# grind GEMM OPTIONS TESTS...: small cases of tests in oclgrind, with the kernels of panels or of clblast. Kernels that it compiled for other
+# options are not these: a cache for each.
+grind() {
+    kernels=$build/cache/oclgrind-$(echo "$1$2" | tr -d ' ') gemm=$1 options=$2
+    shift 2
+    check gcc env XDG_CACHE_HOME="$kernels" CLPEFT_DEVICE=oclgrind CLPEFT_GEMM="$gemm" CLPEFT_TEST_CASES=4 CK_FORK=no \
+        meson test --wrapper "sh $top/tests/oclgrind.sh $options" --timeout-multiplier 4 "$@"
+}
+
+stage_oclgrind() {
+    compile gcc gcc || return
+    # Invalid accesses, races and wrong calls: of the kernels for CPUs, then of those with groups of 64 work items.
+    grind panel "--data-races --check-api" \
+        gemm row element token loss attention attention-backward optimizer params model golden abuse-models
+    grind clblast "--data-races --check-api" row element token loss
+    # Uninitialized values: only of kernels that are not optimized. In others oclgrind 21.10 loses track of values itself: it computes
+    # wrong numbers or ends by a signal. Of block formats it does so in these too.
+    grind panel "--uninitialized --build-options -O0" row element token loss
+}
+
 run() { # STAGE...
     for stage in "$@"; do
         echo "== $stage"
@@ -156,7 +185,7 @@ run() { # STAGE...
     done
 }
 
-stages="gcc clang sanitize threads fuzz rusticl intel" data=yes
+stages="gcc clang sanitize threads fuzz rusticl intel release oclgrind" data=yes
 case ${1:-} in
 '') ;;
 --quick) stages=gcc data=no ;;

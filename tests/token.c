@@ -268,13 +268,13 @@ END_TEST
 
 static void add(TCase *t)
 {
-    tcase_add_loop_test(t, embedding_adds_its_tables, 0, N_BATCHES);
-    tcase_add_loop_test(t, embedding_gradient_adds_in_order, 0, N_SHAPES);
-    tcase_add_loop_test(t, pooling_matches_float64, 0, N_BATCHES);
-    tcase_add_loop_test(t, pooling_gradients_are_written_to_every_row, 0, N_BATCHES);
-    tcase_add_loop_test(t, pooling_the_rest_matches_float64, 0, N_BATCHES);
+    tcase_add_loop_test(t, embedding_adds_its_tables, 0, cases_of(N_BATCHES));
+    tcase_add_loop_test(t, embedding_gradient_adds_in_order, 0, cases_of(N_SHAPES));
+    tcase_add_loop_test(t, pooling_matches_float64, 0, cases_of(N_BATCHES));
+    tcase_add_loop_test(t, pooling_gradients_are_written_to_every_row, 0, cases_of(N_BATCHES));
+    tcase_add_loop_test(t, pooling_the_rest_matches_float64, 0, cases_of(N_BATCHES));
     tcase_add_test(t, wild_row_starts_stay_inside);
-    tcase_add_loop_test(t, rope_matches_float64, 0, (int)(sizeof rotary / sizeof *rotary));
+    tcase_add_loop_test(t, rope_matches_float64, 0, cases_of(sizeof rotary / sizeof *rotary));
 }
 
 int main(void)
