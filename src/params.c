@@ -220,7 +220,7 @@ out:
 clpeft_status clpeft_params_read(const clpeft_params *params, clpeft_params_buffer which, const clpeft_tensor *tensor,
                                  float *host, cl_command_queue queue)
 {
-    size_t off, bytes;
+    size_t off = 0, bytes = 0;
     const clpeft_status status = locate(params, which, tensor, host, "clpeft_params_read", &off, &bytes);
     return status != CLPEFT_OK ? status : clp_read(params->ctx, queue, params->buffer[which], off, bytes, host);
 }
@@ -228,7 +228,7 @@ clpeft_status clpeft_params_read(const clpeft_params *params, clpeft_params_buff
 clpeft_status clpeft_params_write(clpeft_params *params, clpeft_params_buffer which, const clpeft_tensor *tensor,
                                   const float *host, cl_command_queue queue)
 {
-    size_t off, bytes;
+    size_t off = 0, bytes = 0;
     const clpeft_status status = locate(params, which, tensor, host, "clpeft_params_write", &off, &bytes);
     return status != CLPEFT_OK ? status : clp_write(params->ctx, queue, params->buffer[which], off, bytes, host);
 }

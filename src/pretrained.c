@@ -164,7 +164,7 @@ clpeft_status clp_pretrained_find(clp_pretrained *w, const char *name, size_t ro
 clpeft_status clp_pretrained_vector(clp_pretrained *w, const char *name, size_t n, float *out)
 {
     clpeft_status status = CLPEFT_OK;
-    const clpeft_file_tensor *tensor;
+    const clpeft_file_tensor *tensor = NULL;
 
     TRY(clp_pretrained_find(w, name, n, 0, &tensor));
     status = clpeft_file_read_f32(tensor, 0, n, out);
