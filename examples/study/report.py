@@ -28,6 +28,7 @@ set xlabel "training examples"
 {plots}
 unset multiplot
 """
+STABILITY = ["weights", "rate", "method", "runs", "diverged", "accuracy (%)", "− dora", "last loss", "loss variance", "variance / that of dora"]
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")  # Okabe and Ito: told apart by everyone
 
 
@@ -185,22 +186,21 @@ class Report:
                 for name in here:
                     rows.append([weights, f"{rate:g}", name, *self.stability_cells((task, size), here, name, f"{weights}, rate {rate:g}")])
             yield f"### Stability, {task} {size:,}"
-            yield from table(["weights", "rate", "method", "runs", "diverged", "accuracy (%)", "last loss", "loss variance", "variance / that of dora"], rows)
+            yield from table(STABILITY, rows)
             yield ""
 
     def stability_cells(self, place, here, name, where):
-        runs = here[name]
+        runs, base = here[name], here.get("dora, tau none", {})
+        other = name != "dora, tau none"
         finite = [run for run in runs.values() if run["loss_variance"] is not None]
         measured = list(scores(runs).values())
         cells = [str(len(runs)), str(sum(run["diverged"] for run in runs.values()))]
         cells.append(f"{statistics.fmean(measured):.1f}" if measured else "—")
+        cells.append(self.difference(place, runs, f"{name} at {where}", base, "dora") if other else "")
         if not finite:
             return cells + ["—", "—", "—"]
         cells += [f"{statistics.fmean(run[field] for run in finite):.3g}" for field in ("last_loss", "loss_variance")]
-        base = here.get("dora, tau none", {})
-        if name == "dora, tau none":
-            return cells + [""]
-        return cells + [self.ratio(place, runs, base, name, where)]
+        return cells + [self.ratio(place, runs, base, name, where) if other else ""]
 
     def ratio(self, place, ours, theirs, name, where):
         """Ratio of loss variances, its interval that of the mean logarithm."""

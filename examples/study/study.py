@@ -7,7 +7,7 @@ Parts of the plan:
     equal       the same for HoRA and DoRAN at LoRA's number of parameters, and for LoRA at HoRA's
     stability   DoRA, and DoRAN with each tau, at 1, 10 and 100 times the rate 1e-3, kept after warm-up, without clipping
     ablation    one option changed, at the learning rate of the method
-Stability and ablation take the smallest size of a task.
+Stability and ablation take the smallest size of a task, unless --size names others.
 
 Standard library only. report.py makes the tables."""
 import argparse
@@ -100,7 +100,7 @@ class Study:
         yield from self.compete("equal", task, size, equal_variants(self.tasks[task]["equal"]))
 
     def smallest(self, task, size):
-        return size == min(map(int, self.tasks[task]["sizes"]))
+        return bool(self.args.size) or size == min(map(int, self.tasks[task]["sizes"]))
 
     def stability(self, task, size):
         if not self.smallest(task, size):
@@ -201,7 +201,7 @@ class Run:
 def execute(stage, study, path, late, stopped):
     """All runs of a stage that are not there yet, args.jobs at a time. False when the time was up before the last one; a signal ends it."""
     args = study.args
-    todo = [s for s in stage if results.key(s) not in study.runs]
+    todo = [s for s in stage if results.key(s) not in study.runs and s["name"] in (args.name or [s["name"]])]
     running = []
     try:
         while running or (todo and not late()):
@@ -237,6 +237,7 @@ def arguments():
     parser.add_argument("--task", action="append", help="only this task; repeatable")
     parser.add_argument("--size", action="append", type=int, help="only this number of training examples; repeatable")
     parser.add_argument("--method", action="append", choices=METHODS, help="part main: only this method; repeatable")
+    parser.add_argument("--name", action="append", help='only this variant, as the tables name it ("hora, act relu"); repeatable')
     parser.add_argument("--seeds", type=int, help="reported seeds (small: 2, full: 5)")
     parser.add_argument("--select-seeds", type=int, default=1, help="seeds that choose the learning rates (1)")
     parser.add_argument("--hours", type=float, default=float("inf"), help="start no run after so many hours")
