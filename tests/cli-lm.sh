@@ -46,7 +46,7 @@ printf 'the cat and the dog\nlive in a house\n\nthe apple is red\n\nthe pear is 
 
 check_training() {
     set -- --model tiny.gguf --train train.jsonl --eval eval.jsonl --sites all --lr 0.01 --tokens 96 --model-tokens 48 --max-length 40 \
-        --steps 60 --warmup 5 --eval-every 25 --save-every 20 --dropout 0.05 --method doran
+        --steps 60 --warmup 5 --eval-every 25 --save-every 20 --dropout 0.05 --method doran --act silu
     run "$@" --out whole --log whole.jsonl --plot whole.svg --temperature 0
     grep -q '^after training:' stdout || fail "no samples: $(cat stdout)"
     grep -A 1 '^after training:' stdout | grep -q ': the [acf]' || fail "what it learned: $(cat stdout)"

@@ -69,7 +69,7 @@ check_elastic() {
 
 check_lm() {
     set -- --model tiny.gguf --train train.jsonl --eval eval.jsonl --sites all --lr 0.01 --tokens 96 --model-tokens 48 --max-length 40 \
-        --steps 12 --warmup 5 --eval-every 5 --dropout 0.05 --method doran
+        --steps 12 --warmup 5 --eval-every 5 --dropout 0.05 --method doran --act silu
     "$lm" "$@" --out lm --log lm.jsonl >stdout || fail "one process"
     for n in 2 4; do
         ranks $n "$lm" "$@" --out lm$n --log lm$n.jsonl || fail "$n ranks: $(cat stderr)"
