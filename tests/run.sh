@@ -156,19 +156,19 @@ stage_release() {
     check release env CLPEFT_DEVICE=pocl POCL_MAX_PTHREAD_COUNT=1 POCL_CPU_MAX_CU_COUNT=1 meson test --suite device
 }
 
-# grind GEMM OPTIONS TESTS...: small cases of tests in oclgrind, with the kernels of panels or of clblast. Kernels that it compiled for other
-# options are not these: a cache for each.
+# grind GEMM TESTS...: small cases of tests in oclgrind, with the kernels of panels or of clblast.
 grind() {
-    kernels=$build/cache/oclgrind-$(echo "$1$2" | tr -d ' ') gemm=$1 options=$2
-    shift 2
+    kernels=$build/cache/oclgrind gemm=$1
+    shift
     check gcc env XDG_CACHE_HOME="$kernels" CLPEFT_DEVICE=oclgrind CLPEFT_GEMM="$gemm" CLPEFT_TEST_CASES=4 CK_FORK=no \
-        meson test --wrapper "sh $top/tests/oclgrind.sh $options" --timeout-multiplier 4 "$@"
+        meson test --wrapper "sh $top/tests/oclgrind.sh --data-races --check-api" --timeout-multiplier 4 "$@"
 }
 
+# Invalid accesses, races and wrong calls; in kernels for CPUs, then in those of groups of 64 work items.
 stage_oclgrind() {
     compile gcc gcc || return
-    # Invalid accesses, races and wrong calls, of kernels that an interpreter of thousands of times a CPU's time ends in seconds.
-    grind panel "--data-races --check-api" row token loss
+    grind panel gemm row element token loss attention attention-backward optimizer params golden
+    grind clblast row element token loss optimizer params
 }
 
 run() { # STAGE...
