@@ -9,8 +9,8 @@
 #   fuzz      libFuzzer with the same sanitizers on every reader of files, $CLPEFT_FUZZ_SECONDS each (5)
 #   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
 #   intel     some of them on Intel's runtime for CPUs, a third; skipped when it can't be downloaded
+#   release   optimized build with NDEBUG; the tests that judge a device, on one compute unit
 #   oclgrind  small cases in a simulator that checks every access of a kernel, and races
-#   release   only when asked for: optimized build with NDEBUG; the tests that judge a device, on one compute unit
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
 # are there too and are emptied first: the first stage starts cold, the later ones warm.
@@ -180,11 +180,11 @@ run() { # STAGE...
     done
 }
 
-stages="gcc clang sanitize threads fuzz rusticl intel oclgrind" data=yes
+stages="gcc clang sanitize threads fuzz rusticl intel release oclgrind" data=yes
 case ${1:-} in
 '') ;;
 --quick) stages=gcc data=no ;;
---only) case " $stages release " in *" ${2:-?} "*) stages=$2 ;; *) echo "stages: $stages" >&2 && exit 2 ;; esac ;;
+--only) case " $stages " in *" ${2:-?} "*) stages=$2 ;; *) echo "stages: $stages" >&2 && exit 2 ;; esac ;;
 *) echo "usage: run.sh [--quick | --only STAGE]   stages: $stages" >&2 && exit 2 ;;
 esac
 
