@@ -23,13 +23,7 @@ static inline float WIDE(ushort x)
 #if PANELS
 #define STEPS 4
 #define AHEAD 4096 /* elements of W0: asked for so early that they are there when their turn comes */
-#define PREFETCH(p, bytes)
-#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__has_builtin) /* compiled to machine code: SPIR-V has no word for it */
-#if __has_builtin(__builtin_prefetch) /* on CPUs OpenCL's prefetch() does nothing */
-#undef PREFETCH
-#define PREFETCH(p, bytes) for (int i = 0; i < (int)(bytes); i += 64) __builtin_prefetch((__global const char *)(p) + i)
-#endif
-#endif
+#include "prefetch.cl"
 
 /* VW rows of W0 at one step of their panel. */
 static inline V weights(__global const W_TYPE *w)

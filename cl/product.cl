@@ -1,11 +1,10 @@
 /* product.cl - C = epilogue(A W + U E), for devices whose work item is a thread of a CPU.
  *   A [M,K] as it lies: rows a_row apart, steps of K a_step apart (so a transpose serves too)
- *   W panels [ceil(N/NC)][K][NC] (pack.cl), or rows of a plain matrix padded to whole vectors (w_row, w_panel)
+ *   W panels [ceil(N/NR)][K][NR] (pack.cl), or rows of a plain matrix padded to whole vectors (w_row, w_panel)
  *   U [M,R] rows up to a multiple of MR, E [R,N]: the low-rank term as R further steps of K.     C [M,N]
- * A work item multiplies `block` groups of MR rows with one column panel, DEPTH steps at a time; the tile of MR x NV vectors
- * stays in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D NV=2, or 1 for few columns   -D DEPTH=   -D BLOCK=  most groups of rows */
+ * A work item multiplies `block` groups of MR rows with one column panel, DEPTH steps at a time; the tile of MR x 2 vectors
+ * stays in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D DEPTH=   -D BLOCK=  most groups of rows */
 #define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
-#define NC (NV * VW)
 
 #if WT == 0
 #define W_TYPE float
@@ -34,12 +33,8 @@ static inline V LOAD_W(__global const ushort *p)
 #define BETA 32    /* v += beta C[m,n] */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
-/* tile += column x of A times a row of vectors; x names row r's value. NV is 1 or 2. */
-#if NV == 2
+/* tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
-#else
-#define ROW(x, r) acc[r][0] = fma((V)(x), b0, acc[r][0]);
-#endif
 #define ALL_ROWS CAT(ALL, MR)
 #define WHOLE(r) ROW(x_rows[r * a_row], r)
 #define SOME(r) ROW(r < rows ? x_rows[r * a_row] : 0.0f, r)
@@ -62,10 +57,10 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                           __global const float *residual, ulong residual_off, ulong residual_ld, __global float *c, ulong c_off,
                           ulong c_ld)
 {
-    const size_t j = get_global_id(0), n0 = j * NC;
+    const size_t j = get_global_id(0), n0 = j * NR;
     const size_t first = get_global_id(1) * block, last = min((ulong)(first + block), (M + MR - 1) / MR);
     const int4 site = flags & SITES ? sites[j] : (int4)(0, (int)R, 0, 0);
-    float part[BLOCK * MR * NC]; /* tiles between two slices of K */
+    float part[BLOCK * MR * NR]; /* tiles between two slices of K */
 
     for (size_t k0 = 0; k0 < K; k0 += DEPTH) {
         const int depth = (int)min((ulong)DEPTH, K - k0);
@@ -73,33 +68,33 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             const int rows = (int)min((ulong)MR, M - i * MR);
             __global const float *x_rows = a + a_off + i * MR * a_row + k0 * a_step;
             __global const W_TYPE *b = w + w_off + j * w_panel + k0 * w_row;
-            float *kept = part + (i - first) * MR * NC;
-            V acc[MR][NV];
+            float *kept = part + (i - first) * MR * NR;
+            V acc[MR][2];
             for (int r = 0; r < MR; r++)
-                for (int v = 0; v < NV; v++) acc[r][v] = k0 ? LOAD(kept + (r * NV + v) * VW) : (V)(0.0f);
+                for (int v = 0; v < 2; v++) acc[r][v] = k0 ? LOAD(kept + (r * 2 + v) * VW) : (V)(0.0f);
             if (rows == MR) {
                 for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
-                    const V b0 = LOAD_W(b), b1 = NV == 2 ? LOAD_W(b + VW) : b0;
+                    const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);
                     ALL_ROWS(WHOLE)
                 }
             } else {
                 for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
-                    const V b0 = LOAD_W(b), b1 = NV == 2 ? LOAD_W(b + VW) : b0;
+                    const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);
                     ALL_ROWS(SOME)
                 }
             }
             if (k0 + DEPTH < K) {
                 for (int r = 0; r < MR; r++)
-                    for (int v = 0; v < NV; v++) STORE(acc[r][v], kept + (r * NV + v) * VW);
+                    for (int v = 0; v < 2; v++) STORE(acc[r][v], kept + (r * 2 + v) * VW);
                 continue;
             }
             __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
             for (int l = site.s0; l < site.s1; l++) {
-                const V b0 = LOAD(ee + l * e_ld), b1 = NV == 2 ? LOAD(ee + l * e_ld + VW) : b0;
+                const V b0 = LOAD(ee + l * e_ld), b1 = LOAD(ee + l * e_ld + VW);
                 ALL_ROWS(LOW)
             }
 #pragma unroll
-            for (int v = 0; v < NV; v++) {
+            for (int v = 0; v < 2; v++) {
                 const size_t n = n0 + v * VW, m0 = i * MR;
                 const int lanes = n >= N ? 0 : (int)min((ulong)VW, N - n), whole = lanes == VW;
                 if (lanes == 0) break;

@@ -22,23 +22,6 @@ size_t clp_panel_scratch(const clpeft_linear *l, const clp_lowrank *low, float d
     return n;
 }
 
-/* u [T,R] = x right, a few columns; those up to the leading dimension are 0 as those of `right` are. */
-static clpeft_status narrow_product(clp_stream *s, size_t T, size_t K, clpeft_view x, clpeft_view right, clpeft_view u)
-{
-    const clp_product p = { .M = T,
-                            .N = u.ld,
-                            .K = K,
-                            .a = x,
-                            .w = right.buf,
-                            .w_off = right.off,
-                            .w_panel = s->ctx->tuning.vector,
-                            .w_row = right.ld,
-                            .narrow = 1,
-                            .alpha = 1,
-                            .c = u };
-    return clp_product_run(s, &p);
-}
-
 clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
 {
     const clpeft_linear *l = c->linear;
@@ -73,7 +56,7 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
             low_x = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);
             TRY(clp_dropped_input(s, c, low_x));
         }
-        TRY(narrow_product(s, c->T, l->K, low_x, c->low->at, u));
+        TRY(clp_narrow_run(s, c->T, u.ld, c->low->R, l->K, low_x, c->low->at, u));
         p.R = c->low->R, p.u = u, p.e = c->low->bt, p.sites = c->low->table;
         if (c->low->gain) p.g = c->low->g;
         if (c->low->gain && c->tape && c->low->z_columns > 0)
@@ -148,7 +131,7 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
     TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, low && low->gain ? low->g : none, c->scratch, prepared, &dz));
     if (low) {
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
-        TRY(narrow_product(s, c->T, l->N, dz, low->b, d));
+        TRY(clp_narrow_run(s, c->T, d.ld, low->R, l->N, dz, low->b, d));
     }
     if (low && c->dropout > 0) {
         t = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);

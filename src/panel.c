@@ -5,6 +5,9 @@
 
 /* Bits of `flags` in product.cl and gram.cl. */
 enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64 };
+enum { NARROW_ROWS = 12 };      /* ROWS of narrow.cl */
+enum { GRAM_TILES = 12 };       /* TILES of gram.cl */
+enum { MOST_STEPS = 48 << 10 }; /* of a work item's loops: strip.cl says why */
 enum { GRAM_GAIN = 1, GRAM_SITES = 2, GRAM_DG = 4 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
@@ -73,8 +76,7 @@ static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t co
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
 {
     const clp_tuning *t = &s->ctx->tuning;
-    const size_t columns = (p->narrow ? 1 : 2) * (size_t)t->vector,
-                 row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
+    const size_t columns = clp_panel_columns(s->ctx), row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
     const size_t column_panels = (p->N + columns - 1) / columns,
                  block = block_rows(s->ctx, row_groups, column_panels, p->K);
     const size_t global[2] = { column_panels, (row_groups + block - 1) / block }, one[2] = { 1, 1 };
@@ -98,28 +100,48 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     };
     char options[96];
 
-    snprintf(options, sizeof options, "-D WT=%d -D NV=%d -D DEPTH=%u -D BLOCK=%u",
+    snprintf(options, sizeof options, "-D WT=%d -D DEPTH=%u -D BLOCK=%u",
              p->w_type == CLPEFT_F16    ? 1
              : p->w_type == CLPEFT_BF16 ? 2
                                         : 0,
-             p->narrow ? 1 : 2, t->depth, t->block);
+             t->depth, t->block);
     s->flops = 2.0 * (double)p->M * (double)p->N * (double)(p->K + p->R);
     s->bytes = 4.0 * ((double)p->M * (double)p->K + (double)p->K * (double)p->N + (double)p->M * (double)p->N);
     return clp_run(s, "product", "product", options, ARGS(args), 2, global, one);
 }
 
+clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t N, size_t used, size_t K, clpeft_view x, clpeft_view w,
+                             clpeft_view u)
+{
+    const size_t groups = M < NARROW_ROWS ? M : (M + NARROW_ROWS - 1) / NARROW_ROWS, one = 1;
+    const size_t block = block_rows(s->ctx, groups, 1, K * (N / s->ctx->tuning.vector));
+    const size_t global = (groups + block - 1) / block;
+    const clp_arg args[] = { SIZE(M), SIZE(N), SIZE(K), SIZE(block), VIEW(x), VIEW(w), VIEW(u) };
+
+    s->flops = 2.0 * (double)M * (double)used * (double)K;
+    s->bytes = 4.0 * ((double)M * (double)K + (double)(M + K) * (double)N);
+    return clp_run(s, "narrow", "narrow", 2 * used <= s->ctx->tuning.vector ? "-D PAIRS=1" : "-D PAIRS=0", ARGS(args),
+                   1, &global, &one);
+}
+
 clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p)
 {
-    const size_t NR = clp_panel_columns(s->ctx), global[2] = { (p->N + NR - 1) / NR, (p->R + 7) / 8 },
-                 one[2] = { 1, 1 };
+    const size_t NR = clp_panel_columns(s->ctx), panels = (p->N + NR - 1) / NR, all = (p->R + 7) / 8, one[2] = { 1, 1 },
+                 units = s->ctx->info.compute_units;
+    size_t groups = all < GRAM_TILES ? all : GRAM_TILES, block = GRAM_TILES / groups;
+    while (block > 1 && ((panels + block - 1) / block < 2 * units || block * groups * p->T > MOST_STEPS)) block--;
+    while (groups > 1 && (panels * ((all + groups - 1) / groups) < 2 * units || groups * p->T > MOST_STEPS)) groups--;
+    const size_t global[2] = { (panels + block - 1) / block, (all + groups - 1) / groups };
     const cl_mem some = p->c.buf;
     const cl_mem sites = p->sites ? p->sites : some;
     const clpeft_view g = or_dummy(p->g, some), z = or_dummy(p->z, some), dg = or_dummy(p->dg, some);
     const cl_int f = (cl_int)p->f;
     const cl_int flags =
         (p->g.buf ? GRAM_GAIN : 0) | (p->sites ? GRAM_SITES : 0) | (p->z.buf && p->dg.buf ? GRAM_DG : 0);
-    const clp_arg args[] = { SIZE(p->T), SIZE(p->N),    SIZE(p->R), VIEW(p->p), VIEW(p->q), VALUE(flags),
-                             VALUE(f),   BUFFER(sites), VIEW(g),    VIEW(z),    VIEW(dg),   VIEW(p->c) };
+    const clp_arg args[] = {
+        SIZE(p->T),   SIZE(p->N), SIZE(p->R),    SIZE(block), SIZE(groups), VIEW(p->p), VIEW(p->q),
+        VALUE(flags), VALUE(f),   BUFFER(sites), VIEW(g),     VIEW(z),      VIEW(dg),   VIEW(p->c)
+    };
     s->flops = 2.0 * (double)p->T * (double)p->N * (double)p->R;
     s->bytes = 4.0 * (double)p->T * (double)(p->N + p->R);
     return clp_run(s, "gram", "gram", "", ARGS(args), 2, global, one);

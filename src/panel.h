@@ -1,4 +1,4 @@
-/* panel.h - products with a packed right operand (cl/pack.cl, cl/product.cl, cl/gram.cl), for devices of tuning.panel. */
+/* panel.h - products with a packed right operand (cl/pack.cl, cl/product.cl), narrow.cl and gram.cl: products of few columns or rows, for devices of tuning.panel. */
 #ifndef CLP_PANEL_H
 #define CLP_PANEL_H
 
@@ -53,7 +53,6 @@ typedef struct {
     cl_mem w;
     size_t w_off, w_panel, w_row; /* elements between column panels and between steps */
     clpeft_dtype w_type;          /* F32, F16 or BF16 */
-    int narrow;                   /* tiles of one vector: for few columns */
     size_t R;                     /* 0: no low-rank term */
     clpeft_view u, e;             /* [M,R] with rows up to a multiple of MR, [R,N] padded to whole vectors */
     cl_mem sites;                 /* table of clp_sites_table, or NULL */
@@ -62,6 +61,10 @@ typedef struct {
     clpeft_activation f; /* of slope: v *= f'(slope) */
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
+
+/* U [M,N] = X W for few columns, N a multiple of the vector: X [M,K], W [K,N]; columns of W from `used` on are 0, and so are U's. */
+clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t N, size_t used, size_t K, clpeft_view x, clpeft_view w,
+                             clpeft_view u);
 
 /* C [R,N] += (P^T f(Q)) diag(g), P [T,R] with rows padded to a multiple of 8, Q [T,N]; with z and dg also dg += column sums of Q z. */
 typedef struct {
