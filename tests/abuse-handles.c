@@ -261,5 +261,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-    return HANDLES_ARE_CHECKED ? run_tests("abuse-handles", add, 120, set_up, tear_down) : 77;
+    return HANDLES_ARE_CHECKED ? run_tests("abuse-handles", add, 600, set_up, tear_down) : 77;
 }
