@@ -11,6 +11,11 @@ size_t clp_linear_workspace(const clpeft_linear *l, const clpeft_adapter *adapte
 }
 
 /* A live layer, and an adapter that is NULL or alive. */
+static int are_live(const clpeft_linear *l, const clpeft_adapter *adapter)
+{
+    return clp_is_live(l, CLP_HANDLE_LINEAR) && (!adapter || clp_is_live(adapter, CLP_HANDLE_ADAPTER));
+}
+
 static clpeft_status check_handles(const clpeft_linear *l, const clpeft_adapter *adapter, const char *what)
 {
     const clpeft_status status = clp_live(l, CLP_HANDLE_LINEAR, what);
@@ -19,13 +24,12 @@ static clpeft_status check_handles(const clpeft_linear *l, const clpeft_adapter 
 
 size_t clpeft_linear_workspace(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T)
 {
-    return check_handles(l, adapter, "clpeft_linear_workspace") == CLPEFT_OK ? clp_linear_workspace(l, adapter, T) : 0;
+    return are_live(l, adapter) ? clp_linear_workspace(l, adapter, T) : 0;
 }
 
 size_t clpeft_linear_tape(const clpeft_linear *l, const clpeft_adapter *adapter, size_t T)
 {
-    if (check_handles(l, adapter, "clpeft_linear_tape") != CLPEFT_OK) return 0;
-    const clp_lowrank *low = clp_lowrank_find(adapter, l);
+    const clp_lowrank *low = are_live(l, adapter) ? clp_lowrank_find(adapter, l) : NULL;
     if (!low) return 0;
     const size_t z = !low->gain ? 0 : l->ctx->tuning.panel ? low->z_columns : l->N;
     return clp_u_size(l, low, T) + T * z;

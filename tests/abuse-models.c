@@ -305,5 +305,5 @@ static void add(TCase *t)
 
 int main(void)
 {
-    return run_tests("abuse-models", add, 120, set_up, tear_down);
+    return run_tests("abuse-models", add, 600, set_up, tear_down);
 }

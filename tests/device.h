@@ -22,8 +22,11 @@ static void device_open(void)
     ck_assert_msg(clpeft_queue_create(&dev.queue, dev.ctx) == CLPEFT_OK, "%s", clpeft_error_message());
 }
 
+/* Nothing is pending when the child exits: PoCL compiles a kernel when it first runs, in a thread of its own, and LLVM crashes there
+ * once the process's exit has destroyed what it uses. */
 static void device_close(void)
 {
+    clFinish(dev.queue);
     clReleaseCommandQueue(dev.queue);
     clpeft_context_destroy(dev.ctx);
 }

@@ -8,10 +8,12 @@
  *     in wait (n_wait = 0 and wait = NULL: none), returns without waiting, and its results are ready when *event is
  *     complete (event may be NULL; else the caller releases it). In-order and out-of-order queues both work.
  *   - An object is destroyed by its _destroy (_close) function, which takes NULL. OpenCL objects given to the library are
- *     retained by it while needed: the caller may release them at any time.
+ *     retained by it while needed: the caller may release them at any time. Before the process ends, wait for what is enqueued
+ *     (clFinish): a driver that is still compiling a kernel then may crash, as PoCL does.
  *   - A library built without NDEBUG refuses a destroyed object with CLPEFT_INVALID_ARGUMENT and a message that names the
- *     argument, as it does NULL; destroying it again does nothing. Only a new object at its old address hides that. In a
- *     release build using a destroyed object is undefined, as in C.
+ *     argument, as it does NULL; destroying it again does nothing. What returns no status answers 0 or NULL, and the message
+ *     stays that of the failure before. Only a new object at its old address hides that. In a release build using a destroyed
+ *     object is undefined, as in C.
  *   - Threads: calls may run at once when no two of them are given the same object. A context is no such object: any number of
  *     threads use one at once, each with objects and queues of its own; only clpeft_context_destroy comes after all else.
  *     const makes no difference: reading a trainer while another thread steps it is an error. An adapter counts as its params and
