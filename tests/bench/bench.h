@@ -94,6 +94,62 @@ static inline clpeft_workspace *bench_workspace(size_t bytes)
     return ws;
 }
 
+/* ---- reading memory ---------------------------------------------------------------------------------------------- */
+
+static const char *const bench_read_source =
+    "__kernel void read(__global const float16 *w, ulong n, __global float *out)\n"
+    "{\n"
+    "    const size_t first = get_global_id(0) * n;\n"
+    "    float16 s0 = 0, s1 = 0, s2 = 0, s3 = 0;\n"
+    "    for (size_t i = 0; i < n; i += 4) {\n"
+    "        s0 += w[first + i]; s1 += w[first + i + 1]; s2 += w[first + i + 2]; s3 += w[first + i + 3];\n"
+    "    }\n"
+    "    s0 += s1 + s2 + s3;\n"
+    "    out[get_global_id(0)] = s0.s0 + s0.s1 + s0.s2 + s0.s3 + s0.s4 + s0.s5 + s0.s6 + s0.s7 + s0.s8 + s0.s9 + s0.sa + s0.sb + s0.sc\n"
+    "        + s0.sd + s0.se + s0.sf;\n"
+    "}\n";
+
+/* Reads buffers in order and does nothing with them but add: what a kernel that must read them can't be faster than. */
+typedef struct {
+    cl_kernel kernel;
+    size_t items;
+    clpeft_view sums;
+} bench_reader;
+
+static inline bench_reader bench_reader_make(void)
+{
+    const cl_device_id device = clpeft_context_device(dev.ctx);
+    const char *source = bench_read_source;
+    bench_reader r = { .items = dev.info.type & CL_DEVICE_TYPE_CPU ? 64 : 4096 };
+    cl_int code;
+    const cl_program program = clCreateProgramWithSource(clpeft_context_cl(dev.ctx), 1, &source, NULL, &code);
+
+    CHECK(code);
+    CHECK(clBuildProgram(program, 1, &device, "-cl-fast-relaxed-math", NULL, NULL));
+    r.kernel = clCreateKernel(program, "read", &code);
+    CHECK(code);
+    clReleaseProgram(program);
+    r.sums = bench_view(1, r.items, NULL);
+    return r;
+}
+
+static inline void bench_reader_free(bench_reader *r)
+{
+    clReleaseKernel(r->kernel);
+    clReleaseMemObject(r->sums.buf);
+}
+
+/* The first n floats of a buffer, down to a multiple of 64 for each work item. */
+static inline void bench_read(bench_reader *r, cl_mem buf, size_t n)
+{
+    const cl_ulong vectors = n / 64 / r->items * 4;
+
+    CHECK(clSetKernelArg(r->kernel, 0, sizeof buf, &buf));
+    CHECK(clSetKernelArg(r->kernel, 1, sizeof vectors, &vectors));
+    CHECK(clSetKernelArg(r->kernel, 2, sizeof r->sums.buf, &r->sums.buf));
+    CHECK(clEnqueueNDRangeKernel(dev.queue, r->kernel, 1, NULL, &r->items, NULL, 0, NULL, NULL));
+}
+
 /* ---- repetitions in turns ---------------------------------------------------------------------------------------- */
 
 /* Something whose time is taken: run(self) returns when it is done. */

@@ -52,34 +52,16 @@ static void run_matrix(void *self)
 /* ---- the roofline ------------------------------------------------------------------------------------------------ */
 
 static struct {
-    cl_kernel kernel;
-    size_t items;
+    bench_reader reader;
     clpeft_linear *linear;
     clpeft_view x, y;
     clpeft_workspace *ws;
 } roof;
 
-static const char *const read_source =
-    "__kernel void read(__global const float16 *w, ulong n, __global float *out)\n"
-    "{\n"
-    "    const size_t first = get_global_id(0) * n;\n"
-    "    float16 s0 = 0, s1 = 0, s2 = 0, s3 = 0;\n"
-    "    for (size_t i = 0; i < n; i += 4) {\n"
-    "        s0 += w[first + i]; s1 += w[first + i + 1]; s2 += w[first + i + 2]; s3 += w[first + i + 3];\n"
-    "    }\n"
-    "    s0 += s1 + s2 + s3;\n"
-    "    out[get_global_id(0)] = s0.s0 + s0.s1 + s0.s2 + s0.s3 + s0.s4 + s0.s5 + s0.s6 + s0.s7 + s0.s8 + s0.s9 + s0.sa + s0.sb + s0.sc\n"
-    "        + s0.sd + s0.se + s0.sf;\n"
-    "}\n";
-
 static void run_read(void *self)
 {
-    const cl_ulong n = (cl_ulong)N * K / 16 / roof.items;
     (void)self;
-    CHECK(clSetKernelArg(roof.kernel, 0, sizeof p.w.buf, &p.w.buf));
-    CHECK(clSetKernelArg(roof.kernel, 1, sizeof n, &n));
-    CHECK(clSetKernelArg(roof.kernel, 2, sizeof p.c.buf, &p.c.buf));
-    CHECK(clEnqueueNDRangeKernel(dev.queue, roof.kernel, 1, NULL, &roof.items, NULL, 0, NULL, NULL));
+    bench_read(&roof.reader, p.w.buf, (size_t)N * K);
     CHECK(clFinish(dev.queue));
 }
 
@@ -96,17 +78,8 @@ static void make_roof(void)
 {
     const clpeft_linear_options options = { .N = 2048, .K = 2048, .dtype = CLPEFT_F32, .forward_only = 1 };
     float *x = bench_random(2048 * 2048, 3);
-    cl_int code;
-    const cl_device_id device = clpeft_context_device(dev.ctx);
-    const char *source = read_source;
-    const cl_program program = clCreateProgramWithSource(clpeft_context_cl(dev.ctx), 1, &source, NULL, &code);
 
-    CHECK(code);
-    CHECK(clBuildProgram(program, 1, &device, "-cl-fast-relaxed-math", NULL, NULL));
-    roof.kernel = clCreateKernel(program, "read", &code);
-    CHECK(code);
-    clReleaseProgram(program);
-    roof.items = dev.info.type & CL_DEVICE_TYPE_CPU ? 64 : 4096;
+    roof.reader = bench_reader_make();
     CHECK(clpeft_linear_create(&roof.linear, dev.ctx, &options));
     CHECK(clpeft_linear_load(roof.linear, 0, 2048, x, CLPEFT_F32, NULL, dev.queue));
     roof.x = bench_view(2048, 2048, x), roof.y = bench_view(2048, 2048, NULL);
@@ -116,7 +89,7 @@ static void make_roof(void)
 
 static void unmake_roof(void)
 {
-    clReleaseKernel(roof.kernel);
+    bench_reader_free(&roof.reader);
     clReleaseMemObject(roof.x.buf), clReleaseMemObject(roof.y.buf);
     clpeft_workspace_destroy(roof.ws);
     clpeft_linear_destroy(roof.linear);

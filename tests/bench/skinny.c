@@ -2,6 +2,7 @@
  * the time that is added, over the floating-point operations that are added, beside the rate of the bare product.
  *     forward   U = X A^T, s U B^T                                2 T (K R + sum rows r)
  *     backward  dZ B, (dZ B) A, dA = (dZ B)^T X, dB = dZ^T U      4 T (K R + sum rows r)     R: the sum of the sites' ranks
+ * The backward of LoRA stands also beside the time to read what it has to: X once, the sites' columns of dZ twice.
  * Usage: bench-skinny [ROUNDS] */
 #include "bench.h"
 
@@ -102,6 +103,16 @@ static void unmake(void)
     clpeft_linear_destroy(p.linear);
 }
 
+static bench_reader reader;
+
+static void read_operands(void *self)
+{
+    const size_t *columns = self; /* of dZ */
+    bench_read(&reader, p.x.buf, T * p.K);
+    for (int i = 0; i < 2; i++) bench_read(&reader, p.y.buf, T * *columns);
+    CHECK(clFinish(dev.queue));
+}
+
 static double rate(double gflop, double ms)
 {
     return gflop / fmax(ms, 1e-3); /* below 1 us it costs nothing */
@@ -123,18 +134,26 @@ static void measure(size_t s, clpeft_method method, const char *name, size_t ran
 {
     const double R = (double)(rank * shape[s].n_sites), rows = (double)(shape[s].rows * shape[s].n_sites);
     const double added = 2e-6 * T * ((double)shape[s].K * R + rows * (double)rank); /* forward */
-    contestant c[] = {
-        { .run = bare_forward }, { .run = adapted_forward }, { .run = bare_backward }, { .run = adapted_backward }
-    };
-    char what[64];
+    size_t columns = (size_t)rows;
+    contestant c[] = { { .run = bare_forward },
+                       { .run = adapted_forward },
+                       { .run = bare_backward },
+                       { .run = adapted_backward },
+                       { .run = method == CLPEFT_LORA ? read_operands : NULL, .self = &columns } };
+    char what[64], text[160];
 
     make(s, method, rank);
-    bench_turns(c, 4, rounds, 15);
+    bench_turns(c, 5, rounds, 15);
     snprintf(what, sizeof what, "%s forward", name);
     report(what, s, rank, added, &c[0], &c[1]);
     snprintf(what, sizeof what, "%s backward", name);
     report(what, s, rank, 2 * added, &c[2], &c[3]);
-    for (size_t i = 0; i < 4; i++) free(c[i].ms);
+    snprintf(text, sizeof text, "%s, r %zu", shape[s].name, rank);
+    if (c[4].run)
+        bench_print(&(bench_row){ "skinny", "lora backward, time added", text, "ms", "reading its operands", NULL,
+                                  bench_min(&c[3]) - bench_min(&c[2]), bench_median(&c[3]) - bench_median(&c[2]),
+                                  bench_min(&c[4]), bench_median(&c[4]) });
+    for (size_t i = 0; i < 5; i++) free(c[i].ms);
     unmake();
 }
 
@@ -143,11 +162,13 @@ int main(int argc, char **argv)
     const size_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 30;
 
     bench_open();
+    reader = bench_reader_make();
     for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
         for (size_t rank = 8; rank <= 16; rank *= 2) {
             measure(s, CLPEFT_LORA, "lora", rank, rounds);
             measure(s, CLPEFT_DORA, "dora", rank, rounds);
         }
+    bench_reader_free(&reader);
     bench_close();
     return 0;
 }
