@@ -364,6 +364,32 @@ START_TEST(a_binary_that_the_driver_keeps_is_not_cached)
 }
 END_TEST
 
+/* Of a context that names none; "": there is none. */
+static void expect_folder(const char *xdg, const char *home, const char *want)
+{
+    clpeft_context *ctx;
+    setenv("XDG_CACHE_HOME", xdg, 1), setenv("HOME", home, 1);
+    ck_ok(clpeft_context_create(&ctx, &(clpeft_context_options){ .context = clpeft_context_cl(dev.ctx),
+                                                                 .device = clpeft_context_device(dev.ctx) }));
+    ck_assert_str_eq(want, ctx->cache_dir ? ctx->cache_dir : "");
+    clpeft_context_destroy(ctx);
+}
+
+START_TEST(the_folder_follows_the_environment)
+{
+    const char *const names[] = { "XDG_CACHE_HOME", "HOME" };
+    char *before[2];
+    for (int i = 0; i < 2; i++) before[i] = getenv(names[i]) ? strdup(getenv(names[i])) : NULL;
+    expect_folder("/x", "/h", "/x/clpeft");
+    expect_folder("", "/h", "/h/.cache/clpeft");
+    expect_folder("", "", "");
+    for (int i = 0; i < 2; i++) {
+        before[i] ? setenv(names[i], before[i], 1) : unsetenv(names[i]);
+        free(before[i]);
+    }
+}
+END_TEST
+
 /* ---- tuning ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned group_of_a_new_context(void)
@@ -459,6 +485,7 @@ static void add_device(TCase *t)
     tcase_add_test(t, a_foreign_device_is_ignored);
     tcase_add_test(t, a_build_that_fails_is_told);
     tcase_add_test(t, a_binary_that_the_driver_keeps_is_not_cached);
+    tcase_add_test(t, the_folder_follows_the_environment);
     tcase_add_test(t, tuning_is_kept_and_checked);
     tcase_add_loop_test(t, tuned_products_are_right, 0, (int)clp_gemm_variants());
 }

@@ -20,7 +20,7 @@ for line in open(sys.argv[2]):
     line = line.strip()
     if line.startswith("src/") and line.endswith(":"):
         path = line[:-1]
-    elif line and not line.startswith("# "):
+    elif line and not line.startswith("#"):
         explained[path, line] = False
 missing = 0
 for file in json.load(open(sys.argv[1]))["files"]:

@@ -174,7 +174,7 @@ stage_oclgrind() {
 
 # The counters of threads and processes are added up; a build without optimization has every line where it is written.
 stage_coverage() {
-    compile coverage gcc --buildtype=debug -Db_coverage=true -Dc_args=-fprofile-update=atomic,-Wno-format-truncation || return
+    compile coverage gcc --buildtype=debug -Db_coverage=true "-Dc_args=-fprofile-update=atomic -Wno-format-truncation" || return
     find "$build/coverage" -name '*.gcda' -delete
     check coverage env CK_TIMEOUT_MULTIPLIER=10 meson test --timeout-multiplier 10
     sh tests/coverage.sh "$build/coverage"
