@@ -71,6 +71,7 @@ void adamw_update(ulong size, float8 rate, float8 decay, float beta1, float rest
         const V m1 = beta1 * LOAD(moment1 + i) + rest1 * g, m2 = beta2 * LOAD(moment2 + i) + rest2 * g * g;
         STORE(m1, moment1 + i);
         STORE(m2, moment2 + i);
-        STORE(old - rates[k] * (m1 * correction1 / (sqrt(m2 * correction2) + eps)) - decays[k] * old, theta + i);
+        const V next = old - rates[k] * (m1 * correction1 / (sqrt(m2 * correction2) + eps)) - decays[k] * old;
+        STORE(fmax(fmin(next, FLT_MAX), -FLT_MAX), theta + i); /* a step past the range of f32 ends at its ends */
     }
 }

@@ -116,8 +116,13 @@ static clpeft_status add_magnitude(clpeft_adapter *adapter, clp_site *t, const c
         rho = (float)log(fmax((double)o->tau0 * mean, (double)FLT_MIN));
         if (o->tau != CLPEFT_TAU_GAUSSIAN) tau = exp((double)rho);
     }
-    for (size_t i = 0; i < N; i++) m[i] = norms[i] + (float)tau;
     snprintf(name, sizeof name, "%sm", prefix);
+    for (size_t i = 0; i < N; i++) {
+        m[i] = norms[i] + (float)tau;
+        REQUIRE(isfinite(m[i]), CLPEFT_NOT_FINITE,
+                "clpeft_adapter_create: %s[%zu] is %g: its row of W0 has norm %g, tau is %g", name, i, (double)m[i],
+                (double)norms[i], tau);
+    }
     TRY(clpeft_params_add(adapter->params, name, CLPEFT_KIND_MAGNITUDE, 1, &N, m, &at));
     t->m = at;
     if (o->tau == CLPEFT_TAU_NONE) goto out;

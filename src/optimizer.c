@@ -1,6 +1,7 @@
 /* optimizer.c - clipping and AdamW in three launches over the arena, and the learning-rate schedule. */
 #include "params.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -22,8 +23,8 @@ static clpeft_status check_options(const clpeft_adamw *o)
             (double)o->beta1);
     REQUIRE(o->beta2 >= 0 && o->beta2 < 1, CLPEFT_INVALID_ARGUMENT, "%s: beta2 is %g, not in [0, 1)", what,
             (double)o->beta2);
-    REQUIRE(isfinite(o->eps) && o->eps > 0, CLPEFT_INVALID_ARGUMENT, "%s: eps is %g, not above 0", what,
-            (double)o->eps);
+    REQUIRE(isfinite(o->eps) && o->eps >= FLT_MIN, CLPEFT_INVALID_ARGUMENT,
+            "%s: eps is %g: at least the smallest normal number", what, (double)o->eps);
     REQUIRE(isfinite(o->weight_decay) && o->weight_decay >= 0, CLPEFT_INVALID_ARGUMENT, "%s: weight_decay is %g", what,
             (double)o->weight_decay);
     REQUIRE(isfinite(o->max_norm) && o->max_norm >= 0, CLPEFT_INVALID_ARGUMENT, "%s: max_norm is %g", what,
@@ -37,13 +38,13 @@ out:
 
 _Static_assert(CLPEFT_KINDS == 8, "cl/optimizer.cl takes a float8 of rates");
 
-/* Per kind: the learning rate, and its product with the weight decay where that applies. */
+/* Per kind: the learning rate, and its product with the weight decay where that applies; finite, for 0 times them is to be 0. */
 static void make_rates(const clpeft_adamw *o, cl_float8 *rate, cl_float8 *decay)
 {
     for (int k = 0; k < CLPEFT_KINDS; k++) {
         const int decays = k != CLPEFT_KIND_MAGNITUDE && k != CLPEFT_KIND_RHO && k != CLPEFT_KIND_HEAD_BIAS;
-        rate->s[k] = k == CLPEFT_KIND_FIXED ? 0 : o->lr * o->multiplier[k];
-        decay->s[k] = decays ? rate->s[k] * o->weight_decay : 0;
+        rate->s[k] = k == CLPEFT_KIND_FIXED ? 0 : fminf(o->lr * o->multiplier[k], FLT_MAX);
+        decay->s[k] = decays ? fminf(rate->s[k] * o->weight_decay, FLT_MAX) : 0;
     }
 }
 

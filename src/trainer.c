@@ -1,6 +1,7 @@
 /* trainer.c - make a trainer: sites, adapter and head on a model. */
 #include "trainer.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,8 @@ static clpeft_status check_options(const clpeft_trainer_options *o)
     REQUIRE(isfinite(a->lr) && a->lr > 0, CLPEFT_INVALID_ARGUMENT, "lr is %g: a number above 0", (double)a->lr);
     REQUIRE(a->beta1 >= 0 && a->beta1 < 1 && a->beta2 >= 0 && a->beta2 < 1, CLPEFT_INVALID_ARGUMENT,
             "beta1 is %g, beta2 %g: from 0 to below 1", (double)a->beta1, (double)a->beta2);
-    REQUIRE(isfinite(a->eps) && a->eps > 0, CLPEFT_INVALID_ARGUMENT, "eps is %g: a number above 0", (double)a->eps);
+    REQUIRE(isfinite(a->eps) && a->eps >= FLT_MIN, CLPEFT_INVALID_ARGUMENT,
+            "eps is %g: at least the smallest normal number", (double)a->eps);
     REQUIRE(isfinite(a->weight_decay) && a->weight_decay >= 0, CLPEFT_INVALID_ARGUMENT, "weight_decay is %g: 0 or more",
             (double)a->weight_decay);
     REQUIRE(isfinite(a->max_norm) && a->max_norm >= 0, CLPEFT_INVALID_ARGUMENT, "max_norm is %g: 0 or more",

@@ -3,6 +3,7 @@
 #include "fault/fault.h"
 
 #include "cache.h"
+#include "gemm.h"
 #include "tune.h"
 
 #include <dirent.h>
@@ -318,6 +319,77 @@ START_TEST(a_foreign_device_is_ignored)
 }
 END_TEST
 
+/* As compile, with the first call of `entry` failing. */
+static clpeft_status compile_failing(const char *entry)
+{
+    clpeft_context *ctx;
+    const float one = 1;
+    matrix m = matrix_make(4, 4, 0, 0, &one);
+    ck_ok(clpeft_context_create(&ctx, &(clpeft_context_options){ .context = clpeft_context_cl(dev.ctx),
+                                                                 .device = clpeft_context_device(dev.ctx),
+                                                                 .cache_dir = folder }));
+    layer->entry = entry;
+    layer->seen = 0;
+    layer->at = 1;
+    const clpeft_status status = clpeft_add(ctx, 4, 4, 1, m.view, 1, m.view, m.view, dev.queue, 0, NULL, NULL);
+    layer->at = 0;
+    layer->entry = NULL;
+    if (status == CLPEFT_OK) {
+        matrix_download(&m);
+        ck_assert(AT(m, 3, 3) == 2);
+    }
+    clpeft_context_destroy(ctx);
+    matrix_free(&m);
+    return status;
+}
+
+/* Of the source: an error that names the kernel file and the device. Of a kept binary: the source is compiled instead. */
+START_TEST(a_build_that_fails_is_told)
+{
+    ck_assert_int_ne(CLPEFT_OK, compile_failing("clBuildProgram"));
+    ck_assert_msg(strstr(clpeft_error_message(), "cl/element.cl does not build on "), "%s", clpeft_error_message());
+    ck_assert_ptr_null(entry(0));
+    ck_assert_int_eq(1, compile());
+    ck_ok(compile_failing("clBuildProgram"));
+    ck_ok(compile_failing("clCreateProgramWithBinary"));
+    ck_assert_int_eq(0, compile());
+}
+END_TEST
+
+START_TEST(a_binary_that_the_driver_keeps_is_not_cached)
+{
+    ck_ok(compile_failing("clGetProgramInfo"));
+    ck_assert_ptr_null(entry(0));
+    ck_assert_int_eq(1, compile());
+}
+END_TEST
+
+/* Of a context that names none; "": there is none. */
+static void expect_folder(const char *xdg, const char *home, const char *want)
+{
+    clpeft_context *ctx;
+    setenv("XDG_CACHE_HOME", xdg, 1), setenv("HOME", home, 1);
+    ck_ok(clpeft_context_create(&ctx, &(clpeft_context_options){ .context = clpeft_context_cl(dev.ctx),
+                                                                 .device = clpeft_context_device(dev.ctx) }));
+    ck_assert_str_eq(want, ctx->cache_dir ? ctx->cache_dir : "");
+    clpeft_context_destroy(ctx);
+}
+
+START_TEST(the_folder_follows_the_environment)
+{
+    const char *const names[] = { "XDG_CACHE_HOME", "HOME" };
+    char *before[2];
+    for (int i = 0; i < 2; i++) before[i] = getenv(names[i]) ? strdup(getenv(names[i])) : NULL;
+    expect_folder("/x", "/h", "/x/clpeft");
+    expect_folder("", "/h", "/h/.cache/clpeft");
+    expect_folder("", "", "");
+    for (int i = 0; i < 2; i++) {
+        before[i] ? setenv(names[i], before[i], 1) : unsetenv(names[i]);
+        free(before[i]);
+    }
+}
+END_TEST
+
 /* ---- tuning ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned group_of_a_new_context(void)
@@ -369,6 +441,34 @@ START_TEST(tuning_is_kept_and_checked)
 }
 END_TEST
 
+/* CLBlast with the parameters of every variant, kept as by clpeft-tune. */
+START_TEST(tuned_products_are_right)
+{
+    enum { N = 37 };
+    clpeft_context ctx = *dev.ctx, *tuned;
+    clp_tuning kept = dev.ctx->tuning;
+    matrix a = matrix_random(N, N, 0, 0), b = matrix_random(N, N, 0, 0), c = matrix_random(N, N, 0, 0);
+
+    ctx.cache_dir = folder;
+    kept.panel = 0, kept.vector = 1, kept.group = 64, kept.blas = (unsigned)_i;
+    clp_tune_keep(&ctx, &kept);
+    ck_ok(clpeft_context_create(&tuned, &(clpeft_context_options){ .context = clpeft_context_cl(dev.ctx),
+                                                                   .device = clpeft_context_device(dev.ctx),
+                                                                   .cache_dir = folder }));
+    ck_assert(!tuned->tuning.panel && tuned->tuning.blas == (unsigned)_i);
+    ck_ok(clpeft_gemm(tuned, 0, 0, N, N, N, 1, a.view, b.view, 0, c.view, NULL, dev.queue, 0, NULL, NULL));
+    matrix_download(&c);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < N; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < N; k++) sum += (double)AT(a, i, k) * AT(b, k, j);
+            expect_near(AT(c, i, j), sum, N * N * FLT_EPSILON, "variant %d, %zu %zu", _i, i, j);
+        }
+    clpeft_context_destroy(tuned);
+    matrix_free(&a), matrix_free(&b), matrix_free(&c);
+}
+END_TEST
+
 static void add_format(TCase *t)
 {
     tcase_add_test(t, no_byte_of_a_file_can_change);
@@ -383,7 +483,11 @@ static void add_device(TCase *t)
     tcase_add_test(t, a_damaged_kernel_is_compiled_again);
     tcase_add_test(t, a_binary_that_the_driver_refuses_is_replaced);
     tcase_add_test(t, a_foreign_device_is_ignored);
+    tcase_add_test(t, a_build_that_fails_is_told);
+    tcase_add_test(t, a_binary_that_the_driver_keeps_is_not_cached);
+    tcase_add_test(t, the_folder_follows_the_environment);
     tcase_add_test(t, tuning_is_kept_and_checked);
+    tcase_add_loop_test(t, tuned_products_are_right, 0, (int)clp_gemm_variants());
 }
 
 int main(void)

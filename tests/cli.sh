@@ -208,6 +208,7 @@ check_use() {
 # A file size limit stands for a full disk; the kernels are compiled by now, so that the drivers write nothing large.
 check_full_disk() {
     (
+        export GCOV_PREFIX="$tmp/gcov" GCOV_ERROR_FILE=/dev/null # of a build that counts its lines: it writes too
         ulimit -f 4
         "$program" --model tiny --train train.tsv --eval eval.tsv --steps 60 --out out >/dev/null 2>"$tmp"/stderr
     )

@@ -19,7 +19,8 @@ typedef struct {
 typedef struct {
     size_t V, D, H, Hk, d, F, L;
     int untied;
-    clpeft_dtype dtype; /* of the matrices in the file: their values are ones of this type */
+    clpeft_dtype dtype;     /* of the matrices in the file: their values are ones of this type */
+    clpeft_gguf_meta extra; /* one more pair of a GGUF file, if it has a key */
     decoder_tensor tensor[DECODER_TENSORS];
     size_t n;
     char dir[64], path[80]; /* path: of the last file or folder written */
@@ -188,6 +189,7 @@ static inline void decoder_write_gguf(decoder *m, clpeft_dtype dtype, size_t odd
         U32("feed_forward_length", m->F),
         U32("context_length", 60),
         { .key = "llama.attention.layer_norm_rms_epsilon", .type = CLPEFT_GGUF_F32, .f32 = 1e-5f },
+        m->extra,
     };
     clpeft_write_tensor list[DECODER_TENSORS];
     for (size_t i = 0; i < m->n; i++) {
@@ -197,7 +199,7 @@ static inline void decoder_write_gguf(decoder *m, clpeft_dtype dtype, size_t odd
         list[i].name = t->gguf;
     }
     snprintf(m->path, sizeof m->path, "%s/model.gguf", m->dir);
-    ck_ok(clpeft_gguf_write(m->path, metas, sizeof metas / sizeof *metas, list, m->n));
+    ck_ok(clpeft_gguf_write(m->path, metas, sizeof metas / sizeof *metas - !m->extra.key, list, m->n));
     for (size_t i = 0; i < m->n; i++) free((void *)(uintptr_t)list[i].data);
 }
 

@@ -258,6 +258,9 @@ START_TEST(gguf_files_are_merged)
     ck_fails(CLPEFT_INVALID_FILE, "blk.1.ffn_down.weight is missing: this is not the model's file",
              clpeft_merge_write(adapter, x.model, exchange_path(&x, "base.gguf"), exchange_path(&x, "m.gguf"),
                                 CLPEFT_OTHER, NULL));
+    ck_ok(clpeft_safetensors_write(exchange_path(&x, "model.safetensors"), NULL, 0, tensor, 1));
+    ck_fails(CLPEFT_INVALID_FILE, ".weight is missing",
+             clpeft_merge_write(adapter, x.model, x.dir, exchange_path(&x, "m.safetensors"), CLPEFT_OTHER, NULL));
     ck_fails(CLPEFT_FILE_ERROR, "No such file",
              clpeft_merge_write(adapter, x.model, exchange_path(&x, "none"), exchange_path(&x, "m.gguf"), CLPEFT_OTHER,
                                 NULL));

@@ -222,6 +222,8 @@ START_TEST(what_the_formats_cannot_hold_is_refused)
     ck_fails(CLPEFT_INVALID_ARGUMENT, "empty", clpeft_gguf_write(path, meta, 1, NULL, 0));
     meta[0] = (clpeft_gguf_meta){ .key = "general.alignment", .type = CLPEFT_GGUF_U32, .u32 = 12 };
     ck_fails(CLPEFT_INVALID_ARGUMENT, "alignment", clpeft_gguf_write(path, meta, 1, NULL, 0));
+    meta[0] = (clpeft_gguf_meta){ .key = "k", .type = 99 };
+    ck_fails(CLPEFT_INVALID_ARGUMENT, "unknown type 99", clpeft_gguf_write(path, meta, 1, NULL, 0));
     meta[0] = (clpeft_gguf_meta){ .key = "k", .type = CLPEFT_GGUF_COPY };
     ck_fails(CLPEFT_INVALID_ARGUMENT, "\"k\"", clpeft_gguf_write(path, meta, 1, NULL, 0));
     meta[0] = (clpeft_gguf_meta){ .key = "k", .type = CLPEFT_GGUF_STRING };

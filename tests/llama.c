@@ -207,6 +207,10 @@ START_TEST(bad_models_are_refused)
     refuse((decoder){ 0 }, 2, "x", "blk.0.attn_q.weight is missing", CLPEFT_INVALID_FILE);
     refuse((decoder){ 0 }, 2, "rope_freqs.weight", "scaled rotary", CLPEFT_UNSUPPORTED);
     refuse((decoder){ 0 }, 2, "blk.0.attn_q.bias", "biases", CLPEFT_UNSUPPORTED);
+    const clpeft_gguf_meta yarn = { .key = "llama.rope.scaling.type", .type = CLPEFT_GGUF_STRING, .string = "yarn" };
+    refuse((decoder){ .extra = yarn }, SIZE_MAX, "", "rope_type \"yarn\"", CLPEFT_UNSUPPORTED);
+    const clpeft_gguf_meta flag = { .key = "llama.expert_count", .type = CLPEFT_GGUF_BOOL, .u32 = 1 };
+    refuse((decoder){ .extra = flag }, SIZE_MAX, "", "num_experts", CLPEFT_INVALID_FILE);
     refuse((decoder){ .D = 20, .H = 3, .Hk = 2, .d = 6, .F = 12 }, SIZE_MAX, "", "3 query heads for 2",
            CLPEFT_INVALID_FILE);
     refuse((decoder){ .D = 20, .H = 2, .Hk = 2, .d = 5, .F = 12 }, SIZE_MAX, "", "heads of 5 columns",

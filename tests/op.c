@@ -1,6 +1,8 @@
 /* op.c - what holds for every simple operation of op.h: the errors of its arguments, and events and queues of any order. */
 #include "reference.h"
 
+#include <unistd.h>
+
 /* The arguments of a call; an operation takes its first sizes, views and values in the order of its declaration. */
 typedef struct {
     clpeft_context *ctx;
@@ -283,12 +285,33 @@ START_TEST(an_operation_waits_for_its_events)
 }
 END_TEST
 
+/* One of no rows has no kernel, and what follows it in the queue waits all the same. */
+START_TEST(an_empty_operation_waits_too)
+{
+    const float one = 1;
+    matrix x = matrix_make(5, 40, 0, 0, &one);
+    const clpeft_view v = x.view, vector = { v.buf, 0, 1 };
+    cl_int code, state;
+    cl_event gate = clCreateUserEvent(clpeft_context_cl(dev.ctx), &code), done;
+    ck_ok(clpeft_layer_norm(dev.ctx, 0, 40, 1e-5f, v, vector, vector, v, vector, dev.queue, 1, &gate, NULL));
+    ck_ok(clpeft_add(dev.ctx, 5, 40, 1, v, 1, v, v, dev.queue, 0, NULL, &done));
+    clFlush(dev.queue);
+    usleep(50000); /* were there nothing to wait for, the addition would be done */
+    ck_assert_int_eq(CL_SUCCESS, clGetEventInfo(done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL));
+    ck_assert_int_ne(CL_COMPLETE, state);
+    clSetUserEventStatus(gate, CL_COMPLETE);
+    ck_assert_int_eq(CL_SUCCESS, clWaitForEvents(1, &done));
+    clReleaseEvent(gate), clReleaseEvent(done), matrix_free(&x);
+}
+END_TEST
+
 static void add(TCase *t)
 {
     tcase_add_loop_test(t, arguments_are_checked, 0, N_OPS);
     tcase_add_test(t, values_have_ranges);
     tcase_add_loop_test(t, queues_of_any_order_give_the_same_bits, 0, 2);
     tcase_add_test(t, an_operation_waits_for_its_events);
+    tcase_add_test(t, an_empty_operation_waits_too);
 }
 
 int main(void)

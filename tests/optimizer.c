@@ -187,6 +187,7 @@ START_TEST(options_are_checked)
         { offsetof(clpeft_adamw, beta2), NAN, "beta2" },
         { offsetof(clpeft_adamw, eps), 0, "eps" },
         { offsetof(clpeft_adamw, eps), INFINITY, "eps" },
+        { offsetof(clpeft_adamw, eps), 1e-40f, "eps" },
         { offsetof(clpeft_adamw, weight_decay), -1, "weight_decay" },
         { offsetof(clpeft_adamw, max_norm), NAN, "max_norm" },
         { offsetof(clpeft_adamw, multiplier[3]), INFINITY, "multiplier 3" },

@@ -133,6 +133,27 @@ START_TEST(fields_are_read)
 }
 END_TEST
 
+/* As few digits as give back the same f32. */
+START_TEST(numbers_are_short_and_exact)
+{
+    static const struct {
+        float value;
+        const char *text;
+    } numbers[] = {
+        { 6, "6" }, { 0.3f, "0.29999999999999999" }, { 2.5f, "2.5" }, { 1e-30f, "1.0000000000000001e-30" }
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        json_t *number = clp_peft_number(numbers[i].value);
+        char *text = json_dumps(number, JSON_ENCODE_ANY);
+        ck_assert_str_eq(numbers[i].text, text);
+        json_decref(number), free(text);
+    }
+    json_t *nine = clp_peft_number(1000.00006f); /* 1000.0001 is the f32 after it */
+    ck_assert_double_eq((double)1000.00006f, json_number_value(nine));
+    json_decref(nine);
+}
+END_TEST
+
 /* ---- patterns --------------------------------------------------------------------------------------------------- */
 
 #define PATH "bert.encoder.layer.11.attention.self.query"
@@ -169,6 +190,9 @@ static const struct {
     { "[^]q]uery", NO },
     { "\\.query", NO },
     { "self\\.query", YES },
+    { "self\\-query", NO },
+    { "([\\w]|\\w|\\,)*", REFUSED },
+    { "(\\w|\\,)*", YES },
     { "sel\\f.query", REFUSED },
     { "query\\b", REFUSED },
     { "\\Aquery", REFUSED },
@@ -246,6 +270,7 @@ END_TEST
 
 static void add(TCase *t)
 {
+    tcase_add_test(t, numbers_are_short_and_exact);
     tcase_add_loop_test(t, fields_are_checked, 0, sizeof config / sizeof *config);
     tcase_add_test(t, fields_are_read);
     tcase_add_loop_test(t, patterns_match_as_in_python, 0, sizeof pattern / sizeof *pattern);

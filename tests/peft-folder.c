@@ -197,7 +197,7 @@ START_TEST(folders_are_checked)
 }
 END_TEST
 
-/* Alphas by pattern; a value that is not finite; files that are not there. */
+/* Alphas by pattern; a head without bias; a value that is not finite; files that are not there. */
 START_TEST(details_of_folders)
 {
     const clpeft_trainer_options lora = exchange_options(CLPEFT_LORA);
@@ -213,6 +213,17 @@ START_TEST(details_of_folders)
     ck_ok(clpeft_peft_open(&peft, x.model, x.dir));
     clpeft_peft_get_info(peft, &info);
     ck_assert_str_eq("0.query:2:12,value,1.query:2:0.3,2.query:2:12", info.sites);
+    clpeft_peft_close(peft);
+
+    const char scored[] = "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":6," QV ",\"modules_to_save\":[\"score\"]}";
+    parts_take(&p, exchange_path(&x, MODEL));
+    parts_find(&p, "base_model.model.classifier.weight")->name = "base_model.model.score.weight";
+    *parts_find(&p, "base_model.model.classifier.bias") = p.tensor[p.n - 1], p.n--;
+    parts_write(&p, exchange_path(&x, MODEL));
+    ck_ok(clpeft_file_replace(exchange_path(&x, CONFIG), scored, strlen(scored)));
+    ck_ok(clpeft_peft_open(&peft, x.model, x.dir)); /* a head without bias */
+    clpeft_peft_get_info(peft, &info);
+    ck_assert_uint_eq(3, info.classes);
     clpeft_peft_close(peft);
 
     parts_take(&p, exchange_path(&x, MODEL));

@@ -11,6 +11,7 @@
 #   intel     some of them on Intel's runtime for CPUs, a third; skipped when it can't be downloaded
 #   release   optimized build with NDEBUG; the tests that judge a device, on one compute unit
 #   oclgrind  small cases in a simulator that checks every access of a kernel, and races
+#   coverage  only when named: the lines and branches of src/ that the tests run, and those that they do not (coverage.sh, gcovr)
 #
 # --quick is the stage gcc without downloads. Everything is written under build/tests. The caches of compiled kernels
 # are there too and are emptied first: the first stage starts cold, the later ones warm.
@@ -171,6 +172,19 @@ stage_oclgrind() {
     grind clblast row element token loss optimizer params
 }
 
+# The counters of threads and processes are added up; a build without optimization has every line where it is written.
+stage_coverage() {
+    compile coverage gcc --buildtype=debug -Db_coverage=true "-Dc_args=-fprofile-update=atomic -Wno-format-truncation" || return
+    find "$build/coverage" -name '*.gcda' -delete
+    check coverage env CK_TIMEOUT_MULTIPLIER=10 meson test --timeout-multiplier 10
+    sh tests/coverage.sh "$build/coverage"
+    case $? in
+    0) count 1 0 0 ;;
+    3) count 0 0 1 ;;
+    *) count 0 1 0 ;;
+    esac
+}
+
 run() { # STAGE...
     for stage in "$@"; do
         echo "== $stage"
@@ -184,8 +198,8 @@ stages="gcc clang sanitize threads fuzz rusticl intel release oclgrind" data=yes
 case ${1:-} in
 '') ;;
 --quick) stages=gcc data=no ;;
---only) case " $stages " in *" ${2:-?} "*) stages=$2 ;; *) echo "stages: $stages" >&2 && exit 2 ;; esac ;;
-*) echo "usage: run.sh [--quick | --only STAGE]   stages: $stages" >&2 && exit 2 ;;
+--only) case " $stages coverage " in *" ${2:-?} "*) stages=$2 ;; *) echo "stages: $stages coverage" >&2 && exit 2 ;; esac ;;
+*) echo "usage: run.sh [--quick | --only STAGE]   stages: $stages coverage" >&2 && exit 2 ;;
 esac
 
 packages

@@ -286,6 +286,7 @@ START_TEST(bad_options_are_refused)
     REFUSED("lr is 0", adamw.lr = 0);
     REFUSED("beta1", adamw.beta1 = 1);
     REFUSED("eps", adamw.eps = 0);
+    REFUSED("eps", adamw.eps = 1e-40f);
     REFUSED("max_norm", adamw.max_norm = -1);
     REFUSED("multiplier 1", adamw.multiplier[CLPEFT_KIND_B] = -1);
     REFUSED("total_steps", total_steps = 0);

@@ -60,7 +60,8 @@ typedef struct {
  * ||W0_i|| + tau. Blocks (it reads the norms of W0). params is borrowed and must outlive the adapter. sites and
  * config are copied. Errors:  CLPEFT_INVALID_ARGUMENT  a bad config (the message names the field), a duplicate name
  *          CLPEFT_INVALID_SIZE      rows past the layer's end, overlapping sites, with a generator a block without
- * site */
+ * site
+ *          CLPEFT_NOT_FINITE        with magnitude, when the square of a row's norm or tau is past f32's range */
 CLPEFT_API clpeft_status clpeft_adapter_create(clpeft_adapter **adapter, clpeft_params *params,
                                                const clpeft_site *sites, size_t n, const clpeft_adapter_config *config);
 CLPEFT_API void clpeft_adapter_destroy(clpeft_adapter *adapter);

@@ -81,6 +81,8 @@ CLPEFT_API clpeft_adamw clpeft_adamw_defaults(void);
  *     m1 = b1 m1 + (1-b1) g;  m2 = b2 m2 + (1-b2) g^2
  *     theta -= lr_kind (m1 / (1-b1^t) / (sqrt(m2 / (1-b2^t)) + eps) + weight_decay theta)
  * A gradient with a NaN, an infinity or a squared norm past f32's range changes nothing but the count of skipped steps.
+ * A theta past f32's range becomes the largest number of its sign: no NaN and no infinity is ever stored. eps is at least
+ * FLT_MIN, for devices without denormals.
  * Errors:  CLPEFT_INVALID_ARGUMENT  not allocated, or an option out of range (the message names it) */
 CLPEFT_API clpeft_status clpeft_adamw_step(clpeft_params *params, const clpeft_adamw *adamw, CLPEFT_QUEUE);
 
