@@ -168,7 +168,7 @@ grind() {
 # Invalid accesses, races and wrong calls; in kernels for CPUs, then in those of groups of 64 work items.
 stage_oclgrind() {
     compile gcc gcc || return
-    grind panel gemm row element token loss attention attention-backward optimizer params golden
+    grind panel gemm low-rank row element token loss attention attention-backward optimizer params golden
     grind clblast row element token loss optimizer params
 }
 
