@@ -149,7 +149,9 @@ static void compare_params(const setup *a, const setup *b, clpeft_params_buffer 
         float *x = malloc(4 * t->size), *y = malloc(4 * t->size);
         ck_ok(clpeft_params_read(a->params, which, t, x, dev.queue));
         ck_ok(clpeft_params_read(b->params, which, clpeft_params_find(b->params, t->name), y, dev.queue));
-        expect_near(difference(x, y, t->size), 0, bound, "form %d buffer %d %s", i, which, t->name);
+        /* A single number is a sum over rows that nearly cancels; the two sides sum U in different orders. */
+        expect_near(difference(x, y, t->size), 0, t->size == 1 ? 10 * bound : bound, "form %d buffer %d %s", i, which,
+                    t->name);
         free(x), free(y);
     }
 }
