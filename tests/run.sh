@@ -6,7 +6,7 @@
 #   clang     build with -Werror
 #   sanitize  build with AddressSanitizer and UBSan; all tests
 #   threads   build with ThreadSanitizer; the tests of concurrency
-#   fuzz      libFuzzer with the same sanitizers on every reader of files, $CLPEFT_FUZZ_SECONDS each (5)
+#   fuzz      libFuzzer with the same sanitizers on every reader of files, $CLPEFT_FUZZ_SECONDS each (3)
 #   rusticl   the tests that judge a device on Mesa's llvmpipe, a second OpenCL implementation
 #   intel     some of them on Intel's runtime for CPUs, a third; skipped when it can't be downloaded
 #   release   optimized build with NDEBUG; the tests that judge a device, on one compute unit
@@ -123,7 +123,7 @@ stage_fuzz() {
         corpus=$build/corpus/$target
         mkdir -p "$corpus"
         seeds "$target" | while read -r seed; do cp "$seed" "$corpus/$(echo "$seed" | tr / -)"; done
-        if "$program" -max_total_time="${CLPEFT_FUZZ_SECONDS:-5}" -max_len=20000 -rss_limit_mb=4096 -close_fd_mask=2 \
+        if "$program" -max_total_time="${CLPEFT_FUZZ_SECONDS:-3}" -max_len=20000 -rss_limit_mb=4096 -close_fd_mask=2 \
             -artifact_prefix="$build/crash-$target-" -print_final_stats=1 "$corpus" >"$build/fuzz-$target.log" 2>&1; then
             echo "fuzz-$target: $(sed -n 's/stat::number_of_executed_units: *//p' "$build/fuzz-$target.log") runs"
             count 1 0 0
