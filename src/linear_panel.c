@@ -56,7 +56,7 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
             low_x = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);
             TRY(clp_dropped_input(s, c, low_x));
         }
-        TRY(clp_narrow_run(s, c->T, u.ld, c->low->R, l->K, low_x, c->low->at, u));
+        TRY(clp_narrow_run(s, c->T, c->low->R, l->K, low_x, c->low->at, u));
         p.R = c->low->R, p.u = u, p.e = c->low->bt, p.sites = c->low->table;
         if (c->low->gain) p.g = c->low->g;
         if (c->low->gain && c->tape && c->low->z_columns > 0)
@@ -131,7 +131,7 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
     TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, low && low->gain ? low->g : none, c->scratch, prepared, &dz));
     if (low) {
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
-        TRY(clp_narrow_run(s, c->T, d.ld, low->R, l->N, dz, low->b, d));
+        TRY(clp_narrow_run(s, c->T, low->R, l->N, dz, low->b, d));
     }
     if (low && c->dropout > 0) {
         t = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);

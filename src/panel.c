@@ -110,18 +110,17 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     return clp_run(s, "product", "product", options, ARGS(args), 2, global, one);
 }
 
-clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t N, size_t used, size_t K, clpeft_view x, clpeft_view w,
-                             clpeft_view u)
+clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u)
 {
+    const size_t vector = s->ctx->tuning.vector, N = clp_round_up(R, vector > 8 ? vector : 8);
     const size_t groups = M < NARROW_ROWS ? M : (M + NARROW_ROWS - 1) / NARROW_ROWS, one = 1;
-    const size_t block = block_rows(s->ctx, groups, 1, K * (N / s->ctx->tuning.vector));
+    const size_t block = block_rows(s->ctx, groups, 1, K * (N / vector));
     const size_t global = (groups + block - 1) / block;
     const clp_arg args[] = { SIZE(M), SIZE(N), SIZE(K), SIZE(block), VIEW(x), VIEW(w), VIEW(u) };
 
-    s->flops = 2.0 * (double)M * (double)used * (double)K;
+    s->flops = 2.0 * (double)M * (double)R * (double)K;
     s->bytes = 4.0 * ((double)M * (double)K + (double)(M + K) * (double)N);
-    return clp_run(s, "narrow", "narrow", 2 * used <= s->ctx->tuning.vector ? "-D PAIRS=1" : "-D PAIRS=0", ARGS(args),
-                   1, &global, &one);
+    return clp_run(s, "narrow", "narrow", 2 * R <= vector ? "-D PAIRS=1" : "-D PAIRS=0", ARGS(args), 1, &global, &one);
 }
 
 clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p)

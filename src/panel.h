@@ -1,4 +1,5 @@
-/* panel.h - products with a packed right operand (cl/pack.cl, cl/product.cl), narrow.cl and gram.cl: products of few columns or rows, for devices of tuning.panel. */
+/* panel.h - products for devices of tuning.panel: with a packed right operand (cl/pack.cl, cl/product.cl), of few columns (cl/narrow.cl),
+ * of few rows (cl/gram.cl). */
 #ifndef CLP_PANEL_H
 #define CLP_PANEL_H
 
@@ -62,9 +63,9 @@ typedef struct {
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 
-/* U [M,N] = X W for few columns, N a multiple of the vector: X [M,K], W [K,N]; columns of W from `used` on are 0, and so are U's. */
-clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t N, size_t used, size_t K, clpeft_view x, clpeft_view w,
-                             clpeft_view u);
+/* U [M,R] = X W for few columns: X [M,K], W [K,R] with rows padded by zeros to a multiple of 16; U is written up to a multiple of 8 and of
+ * the vector, as gram reads it. */
+clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u);
 
 /* C [R,N] += (P^T f(Q)) diag(g), P [T,R] with rows padded to a multiple of 8, Q [T,N]; with z and dg also dg += column sums of Q z. */
 typedef struct {
