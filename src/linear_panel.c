@@ -2,12 +2,17 @@
  * product, gain, bias, activation and residual are applied where a tile is stored.
  *
  *     forward    U = f(x) A^T;  y = g * ([f(x) | U] [W0 | sB]^T) + bias + residual
- *     backward   D = (g dy) sB;  dx = [g dy | D] [W0 ; A];  dA += D^T f(x);  dB^T += U^T (g dy), dg */
+ *     backward   dB^T += U^T (g dy), dg, D = (g dy) sB;  dA += D^T f(x);  dx = [g dy | D] [W0 ; A] */
 #include "product.h"
 
 static clpeft_view view(cl_mem buf, size_t off, size_t ld)
 {
     return (clpeft_view){ buf, off, ld };
+}
+
+static size_t parts_size(const clpeft_linear *l, const clp_lowrank *low, size_t T)
+{
+    return clp_site_gradients_scratch(l->ctx, T, l->N, l->K, low->R);
 }
 
 size_t clp_panel_scratch(const clpeft_linear *l, const clp_lowrank *low, float dropout, size_t T)
@@ -17,7 +22,7 @@ size_t clp_panel_scratch(const clpeft_linear *l, const clp_lowrank *low, float d
 
     clp_take(&n, clp_prepare_size(T, width));
     clp_take(&n, weight > back ? weight : back);
-    if (low) clp_take(&n, clp_u_size(l, low, T));
+    if (low) clp_take(&n, clp_u_size(l, low, T)), clp_take(&n, parts_size(l, low, T));
     if (low && dropout > 0) clp_take(&n, clp_prepare_size(T, l->K));
     return n;
 }
@@ -56,7 +61,7 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
             low_x = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);
             TRY(clp_dropped_input(s, c, low_x));
         }
-        TRY(clp_narrow_run(s, c->T, c->low->R, l->K, low_x, c->low->at, u));
+        TRY(clp_narrow_run(s, c->T, c->low->R, l->K, low_x, c->low->a, u));
         p.R = c->low->R, p.u = u, p.e = c->low->bt, p.sites = c->low->table;
         if (c->low->gain) p.g = c->low->g;
         if (c->low->gain && c->tape && c->low->z_columns > 0)
@@ -67,31 +72,34 @@ out:
     return status;
 }
 
-/* dA and dB of all sites, and dg: D [T,R] is (g dy) sB, dy as it came. */
-static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view d, clpeft_view x,
-                                    clpeft_activation f)
+/* D [T,R] = dz sB, and dA, dB and dg of all sites; dz is g dy, or dy itself without a gain. */
+static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view dz, clpeft_view d,
+                                    clpeft_view x, clpeft_activation f, size_t parts)
 {
-    const clpeft_linear *l = c->linear;
     const clp_lowrank *low = c->low;
-    const clpeft_view u = view(c->tape, c->tape_off, clp_u_ld(low)), none = { 0 };
-    const int kept = low->gain && low->z_columns > 0;
-    const clp_gram da = { .T = c->T, .N = l->K, .R = low->R, .p = d, .q = x, .c = low->da, .f = f };
-    const clp_gram db = { .T = c->T,
-                          .N = l->N,
-                          .R = low->R,
-                          .p = u,
-                          .q = c->y,
-                          .g = low->gain ? low->g : none,
-                          .c = low->dbt,
-                          .z = kept ? view(c->tape, c->tape_off + clp_u_size(l, low, c->T), low->z_columns) : none,
-                          .dg = kept ? low->dg : none,
-                          .sites = low->table };
-    clpeft_status status = CLPEFT_OK;
+    clp_site_gradients p = { .T = c->T,
+                             .N = c->linear->N,
+                             .K = c->linear->K,
+                             .R = low->R,
+                             .u = view(c->tape, c->tape_off, clp_u_ld(low)),
+                             .y = low->gain ? c->y : dz,
+                             .z = dz,
+                             .bt = low->bt,
+                             .x = x,
+                             .d = d,
+                             .db = low->dbt,
+                             .da = low->da,
+                             .f = f,
+                             .sites = low->table,
+                             .scratch = c->scratch,
+                             .scratch_off = parts };
 
-    TRY(clp_gram_run(s, &da));
-    TRY(clp_gram_run(s, &db));
-out:
-    return status;
+    if (low->gain) p.g = low->g;
+    if (low->gain && low->z_columns > 0) {
+        p.kept = view(c->tape, c->tape_off + clp_u_size(c->linear, low, c->T), low->z_columns);
+        p.dg = low->dg;
+    }
+    return clp_site_gradients_run(s, &p);
 }
 
 /* t = f'(x) mask (D A) / (1 - p): what dx is to gain. */
@@ -130,16 +138,17 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
 
     TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, low && low->gain ? low->g : none, c->scratch, prepared, &dz));
     if (low) {
+        clpeft_view x = c->x;
+        clpeft_activation f = c->f;
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
-        TRY(clp_narrow_run(s, c->T, low->R, l->N, dz, low->b, d));
-    }
-    if (low && c->dropout > 0) {
-        t = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);
-        TRY(clp_dropped_input(s, c, t));
-        TRY(site_gradients(s, c, d, t, CLPEFT_IDENTITY));
-        if (c->dx.buf) TRY(dropped_gradient(s, c, d, t));
-    } else if (low) {
-        TRY(site_gradients(s, c, d, c->x, c->f));
+        const size_t parts = clp_take(&at, parts_size(l, low, c->T));
+        if (c->dropout > 0) {
+            x = t = view(c->scratch, clp_take(&at, clp_prepare_size(c->T, l->K)), l->K);
+            f = CLPEFT_IDENTITY;
+            TRY(clp_dropped_input(s, c, t));
+        }
+        TRY(site_gradients(s, c, dz, d, x, f, parts));
+        if (c->dropout > 0 && c->dx.buf) TRY(dropped_gradient(s, c, d, t));
     }
     if (!c->dx.buf) goto out;
     TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));

@@ -3,12 +3,12 @@
 
 #include <stdio.h>
 
-/* Bits of `flags` in product.cl and gram.cl. */
+/* Bits of `flags` in product.cl and site_gradients.cl. */
 enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64 };
-enum { NARROW_ROWS = 12 };      /* ROWS of narrow.cl */
-enum { GRAM_TILES = 12 };       /* TILES of gram.cl */
+enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
+enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
 enum { MOST_STEPS = 48 << 10 }; /* of a work item's loops: strip.cl says why */
-enum { GRAM_GAIN = 1, GRAM_SITES = 2, GRAM_DG = 4 };
+enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
 static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
@@ -110,38 +110,85 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     return clp_run(s, "product", "product", options, ARGS(args), 2, global, one);
 }
 
-clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u)
+/* Tiles of a work item, each of so many steps. */
+static size_t narrow_block(const clpeft_context *ctx, size_t tiles, size_t steps)
 {
-    const size_t vector = s->ctx->tuning.vector, N = clp_round_up(R, vector > 8 ? vector : 8);
-    const size_t groups = M < NARROW_ROWS ? M : (M + NARROW_ROWS - 1) / NARROW_ROWS, one = 1;
-    const size_t block = block_rows(s->ctx, groups, 1, K * (N / vector));
-    const size_t global = (groups + block - 1) / block;
-    const clp_arg args[] = { SIZE(M), SIZE(N), SIZE(K), SIZE(block), VIEW(x), VIEW(w), VIEW(u) };
-
-    s->flops = 2.0 * (double)M * (double)R * (double)K;
-    s->bytes = 4.0 * ((double)M * (double)K + (double)(M + K) * (double)N);
-    return clp_run(s, "narrow", "narrow", 2 * R <= vector ? "-D PAIRS=1" : "-D PAIRS=0", ARGS(args), 1, &global, &one);
+    const size_t wanted = 8 * (size_t)ctx->info.compute_units;
+    size_t block = (tiles + wanted - 1) / wanted;
+    while (block > 1 && block * steps > MOST_STEPS) block--;
+    return block;
 }
 
-clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p)
+/* Columns of X at a time: as many as keep those of W in the first-level cache. */
+static size_t narrow_depth(size_t R)
 {
-    const size_t NR = clp_panel_columns(s->ctx), panels = (p->N + NR - 1) / NR, all = (p->R + 7) / 8, one[2] = { 1, 1 },
-                 units = s->ctx->info.compute_units;
-    size_t groups = all < GRAM_TILES ? all : GRAM_TILES, block = GRAM_TILES / groups;
-    while (block > 1 && ((panels + block - 1) / block < 2 * units || block * groups * p->T > MOST_STEPS)) block--;
-    while (groups > 1 && (panels * ((all + groups - 1) / groups) < 2 * units || groups * p->T > MOST_STEPS)) groups--;
-    const size_t global[2] = { (panels + block - 1) / block, (all + groups - 1) / groups };
-    const cl_mem some = p->c.buf;
-    const cl_mem sites = p->sites ? p->sites : some;
-    const clpeft_view g = or_dummy(p->g, some), z = or_dummy(p->z, some), dg = or_dummy(p->dg, some);
+    const size_t depth = 6144 / R / 16 * 16;
+    return depth < 128 ? 128 : depth > 512 ? 512 : depth;
+}
+
+clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u)
+{
+    const size_t tiles = (M + NARROW_ROWS - 1) / NARROW_ROWS, one = 1, vector = s->ctx->tuning.vector;
+    const size_t block = narrow_block(s->ctx, tiles, (K / vector + 1) * ((2 * R + vector - 1) / vector));
+    const size_t global = (tiles + block - 1) / block, depth = narrow_depth(R);
+    const clp_arg args[] = { SIZE(M), SIZE(R), SIZE(K), SIZE(block), SIZE(depth), VIEW(x), VIEW(w), VIEW(u) };
+
+    s->flops = 2.0 * (double)M * (double)R * (double)K;
+    s->bytes = 4.0 * ((double)M * (double)K + (double)(M + K) * (double)R);
+    return clp_run(s, "narrow", "narrow", "", ARGS(args), 1, &global, &one);
+}
+
+/* Slices of T tokens: work items that each leave a part of the gradients. */
+static size_t slices(const clpeft_context *ctx, size_t T)
+{
+    const size_t most = 2 * (size_t)ctx->info.compute_units, n = T / (2 * GRADIENT_TOKENS);
+    return n < 1 ? 1 : n > most ? most : n;
+}
+
+size_t clp_site_gradients_scratch(const clpeft_context *ctx, size_t T, size_t N, size_t K, size_t R)
+{
+    const size_t NR = clp_panel_columns(ctx);
+    return slices(ctx, T) * (clp_round_up(R, 8) + 1) * (clp_round_up(N, NR) + clp_round_up(K, NR));
+}
+
+static clpeft_status add_parts(clp_stream *s, const clp_site_gradients *p, cl_int flags, size_t parts)
+{
+    const size_t NR = clp_panel_columns(s->ctx), global = (p->N + NR - 1) / NR + (p->K + NR - 1) / NR, one = 1;
+    const clpeft_view part = { p->scratch, p->scratch_off, 0 }, g = or_dummy(p->g, p->da.buf),
+                      dg = or_dummy(p->dg, p->da.buf);
+    const clp_arg args[] = { SIZE(parts),    SIZE(p->N),       SIZE(p->K), SIZE(p->R),  VALUE(flags), BUFFER(part.buf),
+                             SIZE(part.off), BUFFER(p->sites), VIEW(g),    VIEW(p->db), VIEW(dg),     VIEW(p->da) };
+
+    s->bytes = 4.0 * (double)(parts + 2) * (double)((p->R + 1) * (p->N + p->K));
+    return clp_run(s, "site_gradients", "add_parts", "", ARGS(args), 1, &global, &one);
+}
+
+clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
+{
+    const size_t vector = s->ctx->tuning.vector, groups = (p->R + 7) / 8, depth = narrow_depth(p->R), one = 1;
+    const clpeft_view kept = or_dummy(p->kept, p->da.buf);
+    /* Steps of a work item's loops for a token: D by three of them at once, then tiles of 8 x 2 vectors. */
+    const size_t steps = groups * ((p->N / vector + 2) * 16 / vector / NARROW_ROWS + (p->N + p->K) / (2 * vector) + 3) +
+                         p->N / (2 * vector) + 2;
+    const size_t most = MOST_STEPS / steps + 1, wanted = slices(s->ctx, p->T);
+    const size_t even = clp_round_up((p->T + wanted - 1) / wanted, GRADIENT_TOKENS), rows = even < most ? even : most;
+    const size_t all = (p->T + rows - 1) / rows, parts = all < wanted ? all : wanted;
     const cl_int f = (cl_int)p->f;
-    const cl_int flags =
-        (p->g.buf ? GRAM_GAIN : 0) | (p->sites ? GRAM_SITES : 0) | (p->z.buf && p->dg.buf ? GRAM_DG : 0);
-    const clp_arg args[] = {
-        SIZE(p->T),   SIZE(p->N), SIZE(p->R),    SIZE(block), SIZE(groups), VIEW(p->p), VIEW(p->q),
-        VALUE(flags), VALUE(f),   BUFFER(sites), VIEW(g),     VIEW(z),      VIEW(dg),   VIEW(p->c)
-    };
-    s->flops = 2.0 * (double)p->T * (double)p->N * (double)p->R;
-    s->bytes = 4.0 * (double)p->T * (double)(p->N + p->R);
-    return clp_run(s, "gram", "gram", "", ARGS(args), 2, global, one);
+    cl_int flags = (p->g.buf ? GRADIENT_GAIN : 0) | (p->kept.buf ? GRADIENT_DG : 0) | GRADIENT_FIRST;
+    clpeft_status status = CLPEFT_OK;
+
+    for (size_t first = 0; first < p->T; first += parts * rows, flags &= ~GRADIENT_FIRST) {
+        const size_t last = p->T - first > parts * rows ? first + parts * rows : p->T;
+        const clp_arg args[] = { SIZE(first),      SIZE(last),         SIZE(rows),          SIZE(p->N),
+                                 SIZE(p->K),       SIZE(p->R),         SIZE(depth),         VALUE(flags),
+                                 VALUE(f),         VIEW(p->u),         VIEW(p->y),          VIEW(p->z),
+                                 VIEW(p->bt),      VIEW(p->d),         VIEW(p->x),          VIEW(kept),
+                                 BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off) };
+        s->flops = (double)(last - first) * (double)p->R * (4.0 * (double)p->N + 2.0 * (double)p->K);
+        s->bytes = 4.0 * (double)(last - first) * (double)(p->N + p->K);
+        TRY(clp_run(s, "site_gradients", "site_gradients", "", ARGS(args), 1, &parts, &one));
+    }
+    TRY(add_parts(s, p, flags, parts));
+out:
+    return status;
 }

@@ -1,5 +1,5 @@
 /* panel.h - products for devices of tuning.panel: with a packed right operand (cl/pack.cl, cl/product.cl), of few columns (cl/narrow.cl),
- * of few rows (cl/gram.cl). */
+ * of few rows (cl/site_gradients.cl). */
 #ifndef CLP_PANEL_H
 #define CLP_PANEL_H
 
@@ -63,17 +63,21 @@ typedef struct {
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 
-/* U [M,R] = X W for few columns: X [M,K], W [K,R] with rows padded by zeros to a multiple of 16; U is written up to a multiple of 8 and of
- * the vector, as gram reads it. */
+/* U [M,R] = X W^T for few columns: X [M,K], W [R,K] with rows padded by zeros to a multiple of 16; U is written up to a multiple of 8. */
 clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u);
 
-/* C [R,N] += (P^T f(Q)) diag(g), P [T,R] with rows padded to a multiple of 8, Q [T,N]; with z and dg also dg += column sums of Q z. */
+/* Of the sites of a layer, in one pass over T tokens:  D [T,R] = Z B,  db [R,N] += (U^T Y) diag(g),  da [R,K] += D^T f(X),  with `kept` also
+ * dg [N] += column sums of Y kept. Z [T,N] is g Y, or Y itself without a gain; bt [R,N] is B^T, with rows as W above. */
 typedef struct {
-    size_t T, N, R;
-    clpeft_view p, q, g, z, dg, c;
+    size_t T, N, K, R;
+    clpeft_view u, y, z, bt, x, g, kept;
+    clpeft_view d, db, da, dg;
     clpeft_activation f;
-    cl_mem sites;
-} clp_gram;
-clpeft_status clp_gram_run(clp_stream *s, const clp_gram *p);
+    cl_mem sites;   /* table of clp_lowrank_table */
+    cl_mem scratch; /* clp_site_gradients_scratch elements */
+    size_t scratch_off;
+} clp_site_gradients;
+size_t clp_site_gradients_scratch(const clpeft_context *ctx, size_t T, size_t N, size_t K, size_t R);
+clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p);
 
 #endif

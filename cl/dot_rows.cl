@@ -1,0 +1,77 @@
+/* dot_rows.cl - a tile of products of rows with rows: ROWS rows of X times HALF rows of W, each sum in the lanes of a vector until the rows
+ * end. Each row of X is read once from front to back, as memory likes it best. */
+#include "prefetch.cl"
+#define ROWS 3 /* NARROW_ROWS in panel.c */
+#if VW == 16
+#define HALF 8
+#define EACH(X) ALL8(X)
+#elif VW == 8
+#define HALF 4
+#define EACH(X) ALL4(X)
+#else
+#define HALF 2
+#define EACH(X) ALL2(X)
+#endif
+typedef CAT(float, HALF) H;
+
+/* Sums of neighbouring lanes, those of p before those of q. */
+static inline V fold(V p, V q)
+{
+    return (V)(p.even, q.even) + (V)(p.odd, q.odd);
+}
+
+/* Lane c: the sum of all lanes of s[c]. */
+static inline H fold_all(const V s[HALF])
+{
+#if VW == 16
+    const V all = fold(fold(fold(s[0], s[1]), fold(s[2], s[3])), fold(fold(s[4], s[5]), fold(s[6], s[7])));
+#elif VW == 8
+    const V all = fold(fold(s[0], s[1]), fold(s[2], s[3]));
+#else
+    const V all = fold(s[0], s[1]);
+#endif
+    return all.even + all.odd;
+}
+
+/* A row of sums; more: to what is there. */
+static inline void store_sums(const V s[HALF], __global float *out, int more)
+{
+    const H sum = fold_all(s);
+    CAT(vstore, HALF)(more ? CAT(vload, HALF)(0, out) + sum : sum, 0, out);
+}
+
+#define ROW_OF_W(c) __global const float *w##c = w + min(c, last) * w_ld;
+#define ZERO(c) acc[0][c] = acc[1][c] = acc[2][c] = 0.0f;
+#define ADD(c)                                                                                              \
+    {                                                                                                       \
+        const V a = LOAD(w##c + k);                                                                         \
+        acc[0][c] = fma(v0, a, acc[0][c]), acc[1][c] = fma(v1, a, acc[1][c]), acc[2][c] = fma(v2, a, acc[2][c]); \
+    }
+
+/* out [rows,HALF] = X W^T: X [rows,K], rows 1 to ROWS; of W, padded with zeros to whole vectors, row `last` is the last that there is.
+ * The rows of X `ahead` of these are asked for early. */
+static inline void dot_rows(int rows, ulong K, __global const float *x, ulong x_ld, ulong ahead, __global const float *w, ulong w_ld,
+                            int last, __global float *out, ulong out_ld, int more)
+{
+    __global const float *x1 = rows > 1 ? x + x_ld : x, *x2 = rows > 2 ? x + 2 * x_ld : x;
+    V acc[ROWS][HALF];
+    ulong k = 0;
+    EACH(ROW_OF_W)
+
+    EACH(ZERO)
+    for (; k + VW <= K; k += VW) {
+        const V v0 = LOAD(x + k), v1 = LOAD(x1 + k), v2 = LOAD(x2 + k);
+        PREFETCH(x + ahead + k, 4 * VW);
+        PREFETCH(x1 + ahead + k, 4 * VW);
+        PREFETCH(x2 + ahead + k, 4 * VW);
+        EACH(ADD)
+    }
+    if (k < K) {
+        const int n = (int)(K - k);
+        const V v0 = load_some(x + k, n), v1 = load_some(x1 + k, n), v2 = load_some(x2 + k, n);
+        EACH(ADD)
+    }
+    store_sums(acc[0], out, more);
+    if (rows > 1) store_sums(acc[1], out + out_ld, more);
+    if (rows > 2) store_sums(acc[2], out + 2 * out_ld, more);
+}
