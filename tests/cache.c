@@ -441,28 +441,29 @@ START_TEST(tuning_is_kept_and_checked)
 }
 END_TEST
 
-/* CLBlast with the parameters of every variant, kept as by clpeft-tune. */
+/* CLBlast with the parameters of the first variant and the last, kept as by clpeft-tune; each is compiled for many seconds. */
 START_TEST(tuned_products_are_right)
 {
     enum { N = 37 };
     clpeft_context ctx = *dev.ctx, *tuned;
     clp_tuning kept = dev.ctx->tuning;
+    const unsigned variant = _i ? (unsigned)clp_gemm_variants() - 1 : 0;
     matrix a = matrix_random(N, N, 0, 0), b = matrix_random(N, N, 0, 0), c = matrix_random(N, N, 0, 0);
 
     ctx.cache_dir = folder;
-    kept.panel = 0, kept.vector = 1, kept.group = 64, kept.blas = (unsigned)_i;
+    kept.panel = 0, kept.vector = 1, kept.group = 64, kept.blas = variant;
     clp_tune_keep(&ctx, &kept);
     ck_ok(clpeft_context_create(&tuned, &(clpeft_context_options){ .context = clpeft_context_cl(dev.ctx),
                                                                    .device = clpeft_context_device(dev.ctx),
                                                                    .cache_dir = folder }));
-    ck_assert(!tuned->tuning.panel && tuned->tuning.blas == (unsigned)_i);
+    ck_assert(!tuned->tuning.panel && tuned->tuning.blas == variant);
     ck_ok(clpeft_gemm(tuned, 0, 0, N, N, N, 1, a.view, b.view, 0, c.view, NULL, dev.queue, 0, NULL, NULL));
     matrix_download(&c);
     for (size_t i = 0; i < N; i++)
         for (size_t j = 0; j < N; j++) {
             double sum = 0;
             for (size_t k = 0; k < N; k++) sum += (double)AT(a, i, k) * AT(b, k, j);
-            expect_near(AT(c, i, j), sum, N * N * FLT_EPSILON, "variant %d, %zu %zu", _i, i, j);
+            expect_near(AT(c, i, j), sum, N * N * FLT_EPSILON, "variant %u, %zu %zu", variant, i, j);
         }
     clpeft_context_destroy(tuned);
     matrix_free(&a), matrix_free(&b), matrix_free(&c);
@@ -487,7 +488,7 @@ static void add_device(TCase *t)
     tcase_add_test(t, a_binary_that_the_driver_keeps_is_not_cached);
     tcase_add_test(t, the_folder_follows_the_environment);
     tcase_add_test(t, tuning_is_kept_and_checked);
-    tcase_add_loop_test(t, tuned_products_are_right, 0, (int)clp_gemm_variants());
+    tcase_add_loop_test(t, tuned_products_are_right, 0, 2);
 }
 
 int main(void)
