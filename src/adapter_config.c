@@ -13,7 +13,7 @@ clpeft_adapter_config clpeft_adapter_defaults(clpeft_method method)
         .alpha = 16,
         .seed_width = 16,
         .hidden_width = 16,
-        .act = CLPEFT_RELU,
+        .act = CLPEFT_SILU,
         .tau0 = 0.1f,
     };
 }

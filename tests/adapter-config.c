@@ -14,7 +14,7 @@ START_TEST(defaults_are_the_methods)
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const clpeft_adapter_config c = clpeft_adapter_defaults(want[i].method);
         ck_assert(c.generator == want[i].generator && c.magnitude == want[i].magnitude && c.tau == want[i].tau);
-        ck_assert(c.rank == 8 && c.alpha == 16 && c.seed_width == 16 && c.hidden_width == 16 && c.act == CLPEFT_RELU &&
+        ck_assert(c.rank == 8 && c.alpha == 16 && c.seed_width == 16 && c.hidden_width == 16 && c.act == CLPEFT_SILU &&
                   !c.rslora);
         ck_assert(c.share == CLPEFT_SHARE_BLOCK && c.w2b == CLPEFT_W2B_SHARED && c.tau0 == 0.1f && !c.norm_gradient &&
                   c.dropout == 0);

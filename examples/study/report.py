@@ -114,7 +114,8 @@ class Report:
         for place in self.places("main"):
             base = {name: results.reported(self.runs, "main", *place, name) for name in ("lora", "dora")}
             rows = []
-            for name in METHODS:
+            others = [name for name in self.names(part="main", task=place[0], size=place[1]) if name not in METHODS]
+            for name in (*METHODS, *others):
                 row, runs = self.row("main", *place, name)
                 if row:
                     rows.append(row + [

@@ -2,8 +2,8 @@
 the trainers of examples/, one JSON line per finished run in OUT/results.jsonl. Started again it goes on where it stopped.
 
 Parts of the plan:
-    main        lora, dora, hora, doran: the learning rate of each by validation rows and seeds that are not reported; then the test
-                rows, with that rate, for the reported seeds
+    main        lora, dora, hora, doran, and the variants that tasks.json names: the learning rate of each by validation rows and seeds
+                that are not reported; then the test rows, with that rate, for the reported seeds
     equal       the same for HoRA and DoRAN at LoRA's number of parameters, and for LoRA at HoRA's
     stability   DoRA, and DoRAN with each tau, at 1, 10 and 100 times the rate 1e-3, kept after warm-up, without clipping
     ablation    one option changed, at the learning rate of the method
@@ -30,7 +30,7 @@ SELECT_SEED = 101  # and the next: no reported seed is among them
 STABILITY = {"steps": 60, "rate": 0.001, "times": (1, 10, 100), "options": {"decay": "none", "clip": 0}}
 ALL_SITES = "query,key,value,output"
 GENERATOR = [("hidden-width", 8), ("hidden-width", 32), ("hidden-width", 48), ("seed-width", 8), ("seed-width", 32)]
-GENERATOR += [("act", act) for act in ("identity", "silu", "gelu", "tanh")] + [("w2b", "per-head"), ("share", "model")]
+GENERATOR += [("act", act) for act in ("identity", "relu", "gelu", "tanh")] + [("w2b", "per-head"), ("share", "model")]
 MAGNITUDE = [("norm-gradient", True), ("magnitude-rate", 0), ("magnitude-rate", 10)]
 TAU = [("tau", "none"), ("tau", "fixed"), ("tau", "gaussian"), ("tau0", 0.01), ("tau0", 1.0), ("tau-rate", 0.1), ("tau-rate", 10)]
 ABLATIONS = {
@@ -94,7 +94,10 @@ class Study:
         ]  # fmt: skip
 
     def main(self, task, size):
-        yield from self.compete("main", task, size, [named(method) for method in self.args.method or METHODS])
+        methods = self.args.method or METHODS
+        others = [(method, changes) for method, changes in self.tasks[task].get("variants", []) if method in methods]
+        variants = [named(method) for method in methods] + [named(method, *changes.items()) for method, changes in others]
+        yield from self.compete("main", task, size, variants)
 
     def equal(self, task, size):
         yield from self.compete("equal", task, size, equal_variants(self.tasks[task]["equal"]))
