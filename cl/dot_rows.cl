@@ -33,13 +33,6 @@ static inline H fold_all(const V s[HALF])
     return all.even + all.odd;
 }
 
-/* A row of sums; more: to what is there. */
-static inline void store_sums(const V s[HALF], __global float *out, int more)
-{
-    const H sum = fold_all(s);
-    CAT(vstore, HALF)(more ? CAT(vload, HALF)(0, out) + sum : sum, 0, out);
-}
-
 #define ROW_OF_W(c) __global const float *w##c = w + min(c, last) * w_ld;
 #define ZERO(c) acc[0][c] = acc[1][c] = acc[2][c] = 0.0f;
 #define ADD(c)                                                                                              \
@@ -48,8 +41,8 @@ static inline void store_sums(const V s[HALF], __global float *out, int more)
         acc[0][c] = fma(v0, a, acc[0][c]), acc[1][c] = fma(v1, a, acc[1][c]), acc[2][c] = fma(v2, a, acc[2][c]); \
     }
 
-/* out [rows,HALF] = X W^T: X [rows,K], rows 1 to ROWS; of W, padded with zeros to whole vectors, row `last` is the last that there is.
- * The rows of X `ahead` of these are asked for early. */
+/* out [rows,HALF] = X W^T, or += with more: X [rows,K], rows 1 to ROWS; of W, padded with zeros to whole vectors, row `last` is the last that
+ * there is. The rows of X `ahead` of these are asked for early. */
 static inline void dot_rows(int rows, ulong K, __global const float *x, ulong x_ld, ulong ahead, __global const float *w, ulong w_ld,
                             int last, __global float *out, ulong out_ld, int more)
 {
@@ -71,7 +64,8 @@ static inline void dot_rows(int rows, ulong K, __global const float *x, ulong x_
         const V v0 = load_some(x + k, n), v1 = load_some(x1 + k, n), v2 = load_some(x2 + k, n);
         EACH(ADD)
     }
-    store_sums(acc[0], out, more);
-    if (rows > 1) store_sums(acc[1], out + out_ld, more);
-    if (rows > 2) store_sums(acc[2], out + 2 * out_ld, more);
+    for (int r = 0; r < rows; r++, out += out_ld) { /* a loop: written out, this takes the registers of the loop above */
+        const H sum = fold_all(acc[r]);
+        CAT(vstore, HALF)(more ? CAT(vload, HALF)(0, out) + sum : sum, 0, out);
+    }
 }

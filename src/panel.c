@@ -168,7 +168,7 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
     const size_t vector = s->ctx->tuning.vector, groups = (p->R + 7) / 8, depth = narrow_depth(p->R), one = 1;
     const clpeft_view kept = or_dummy(p->kept, p->da.buf);
     /* Steps of a work item's loops for a token: D by three of them at once, then tiles of 8 x 2 vectors. */
-    const size_t steps = groups * ((p->N / vector + 2) * 16 / vector / NARROW_ROWS + (p->N + p->K) / (2 * vector) + 3) +
+    const size_t steps = groups * ((p->N / vector + 8) * 16 / vector / NARROW_ROWS + (p->N + p->K) / (2 * vector) + 3) +
                          p->N / (2 * vector) + 2;
     const size_t most = MOST_STEPS / steps + 1, wanted = slices(s->ctx, p->T);
     const size_t even = clp_round_up((p->T + wanted - 1) / wanted, GRADIENT_TOKENS), rows = even < most ? even : most;

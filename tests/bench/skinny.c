@@ -1,9 +1,10 @@
 /* skinny.c - what does the low-rank path cost?  A frozen layer with its sites against the same layer without, T = 1024:
- * the time that is added, over the floating-point operations that are added, beside the rate of the bare product.
+ * the time that is added, over the floating-point operations that are added, beside the rate of the bare product. Calls
+ * alternate, and that time is the median of the differences of neighbours: a shared machine's speed swings by more.
  *     forward   U = X A^T, s U B^T                                2 T (K R + sum rows r)
  *     backward  dZ B, (dZ B) A, dA = (dZ B)^T X, dB = dZ^T U      4 T (K R + sum rows r)     R: the sum of the sites' ranks
- * The backward of LoRA stands also beside the time to read what it has to: X once, the sites' columns of dZ twice.
- * Usage: bench-skinny [ROUNDS] */
+ * What LoRA's backward adds stands also beside the time to read what it has to: X and the sites' columns of dZ.
+ * Usage: bench-skinny [ROUNDS]   of 20 calls each */
 #include "bench.h"
 
 enum { T = 1024 };
@@ -105,55 +106,66 @@ static void unmake(void)
 
 static bench_reader reader;
 
-static void read_operands(void *self)
+static void read_operands(size_t columns) /* of dZ */
 {
-    const size_t *columns = self; /* of dZ */
     bench_read(&reader, p.x.buf, T * p.K);
-    for (int i = 0; i < 2; i++) bench_read(&reader, p.y.buf, T * *columns);
+    bench_read(&reader, p.y.buf, T * columns);
     CHECK(clFinish(dev.queue));
 }
 
-static double rate(double gflop, double ms)
+static double timed(void (*run)(void *), contestant *c)
 {
-    return gflop / fmax(ms, 1e-3); /* below 1 us it costs nothing */
+    const double start = bench_now();
+    run(NULL);
+    const double ms = bench_now() - start;
+    bench_add(c, ms);
+    return ms;
 }
 
-static void report(const char *what, size_t s, size_t rank, double added, contestant *bare, contestant *adapted)
+/* Prints the rate of what is added, and returns its time in ms: below 1 us it costs nothing. */
+static double report(const char *what, const char *text, double added, double products, void (*bare)(void *),
+                     void (*adapted)(void *), size_t n)
 {
-    const double products = 2e-6 * T * (double)p.N * (double)p.K;
-    char text[160];
+    contestant without = { .ms = NULL }, with = { .ms = NULL }, difference = { .ms = NULL };
 
-    snprintf(text, sizeof text, "%s, r %zu", shape[s].name, rank);
-    bench_print(&(bench_row){ "skinny", what, text, "GFLOPS", "the bare product", ">= 0.6",
-                              rate(added, bench_min(adapted) - bench_min(bare)),
-                              rate(added, bench_median(adapted) - bench_median(bare)), rate(products, bench_min(bare)),
-                              rate(products, bench_median(bare)) });
+    for (const double start = bench_now(); bench_now() < start + 50;) bare(NULL), adapted(NULL); /* threads settle */
+    for (size_t i = 0; i < n; i++) {
+        const double ms = timed(bare, &without);
+        bench_add(&difference, timed(adapted, &with) - ms);
+    }
+    const double ms = fmax(bench_median(&difference), 1e-3), ours = added / ms,
+                 theirs = products / bench_median(&without);
+    bench_print(
+        &(bench_row){ "skinny", what, text, "GFLOPS", "the bare product", ">= 0.6", ours, ours, theirs, theirs });
+    free(without.ms), free(with.ms), free(difference.ms);
+    return ms;
 }
 
 static void measure(size_t s, clpeft_method method, const char *name, size_t rank, size_t rounds)
 {
     const double R = (double)(rank * shape[s].n_sites), rows = (double)(shape[s].rows * shape[s].n_sites);
     const double added = 2e-6 * T * ((double)shape[s].K * R + rows * (double)rank); /* forward */
-    size_t columns = (size_t)rows;
-    contestant c[] = { { .run = bare_forward },
-                       { .run = adapted_forward },
-                       { .run = bare_backward },
-                       { .run = adapted_backward },
-                       { .run = method == CLPEFT_LORA ? read_operands : NULL, .self = &columns } };
+    const double products = 2e-6 * T * (double)shape[s].N * (double)shape[s].K;
+    contestant reading = { .ms = NULL };
     char what[64], text[160];
 
     make(s, method, rank);
-    bench_turns(c, 5, rounds, 15);
-    snprintf(what, sizeof what, "%s forward", name);
-    report(what, s, rank, added, &c[0], &c[1]);
-    snprintf(what, sizeof what, "%s backward", name);
-    report(what, s, rank, 2 * added, &c[2], &c[3]);
     snprintf(text, sizeof text, "%s, r %zu", shape[s].name, rank);
-    if (c[4].run)
-        bench_print(&(bench_row){ "skinny", "lora backward, time added", text, "ms", "reading its operands", NULL,
-                                  bench_min(&c[3]) - bench_min(&c[2]), bench_median(&c[3]) - bench_median(&c[2]),
-                                  bench_min(&c[4]), bench_median(&c[4]) });
-    for (size_t i = 0; i < 5; i++) free(c[i].ms);
+    snprintf(what, sizeof what, "%s forward", name);
+    report(what, text, added, products, bare_forward, adapted_forward, 20 * rounds);
+    snprintf(what, sizeof what, "%s backward", name);
+    const double ms = report(what, text, 2 * added, products, bare_backward, adapted_backward, 20 * rounds);
+    for (size_t i = 0; i < 20 * rounds && method == CLPEFT_LORA; i++) {
+        const double start = bench_now();
+        read_operands((size_t)rows);
+        bench_add(&reading, bench_now() - start);
+    }
+    if (method == CLPEFT_LORA) {
+        const double median = bench_median(&reading);
+        bench_print(&(bench_row){ "skinny", "lora backward, time added", text, "ms", "reading its operands", NULL, ms,
+                                  ms, median, median });
+    }
+    free(reading.ms);
     unmake();
 }
 
