@@ -129,7 +129,7 @@ static size_t narrow_depth(size_t R)
 clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u)
 {
     const size_t tiles = (M + NARROW_ROWS - 1) / NARROW_ROWS, one = 1, vector = s->ctx->tuning.vector;
-    const size_t block = narrow_block(s->ctx, tiles, (K / vector + 1) * ((2 * R + vector - 1) / vector));
+    const size_t block = narrow_block(s->ctx, tiles, (K / vector + 8) * (2 * clp_round_up(R, 8) / vector));
     const size_t global = (tiles + block - 1) / block, depth = narrow_depth(R);
     const clp_arg args[] = { SIZE(M), SIZE(R), SIZE(K), SIZE(block), SIZE(depth), VIEW(x), VIEW(w), VIEW(u) };
 

@@ -61,8 +61,9 @@ targets=
 compile() {
     name=$1 compiler=$2 log=$build/$1.log
     shift 2
+    # shellcheck disable=SC2086   # names of targets
     if { [ -f "$build/$name/build.ninja" ] || CC=$compiler meson setup "$build/$name" -Dwerror=true "$@"; } >"$log" 2>&1 &&
-        meson compile -C "$build/$name" $targets >>"$log" 2>&1 # shellcheck disable=SC2086   # names
+        meson compile -C "$build/$name" $targets >>"$log" 2>&1
     then
         return 0
     fi
