@@ -2,7 +2,7 @@
  * way back. Dimension 1 of a launch is the site, dimension 0 the work within one. */
 #include "site.cl"
 
-/* A, A^T, s B, s B^T. A work item copies VW columns of A or a row of B.  Launch: PIECES(K) + N; sites */
+/* A, A^T, s B^T. A work item copies VW columns of A or a row of B.  Launch: PIECES(K) + N; sites */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void direct_expand(__global const site *restrict sites, __global const float *restrict theta, __global float *restrict forms)
 {
@@ -15,11 +15,7 @@ void direct_expand(__global const site *restrict sites, __global const float *re
             scatter(v, forms + t.at + p, t.at_ld, k, t.K, 0);
         }
     } else if (n < t.N) {
-        for (ulong p = 0; p < t.r; p += VW) {
-            const V v = t.s * load_at(theta + t.w_b + n * t.r, p, t.r);
-            store_at(v, forms + t.b + n * t.b_ld, p, t.r);
-            scatter(v, forms + t.bt + n, t.bt_ld, p, t.r, 0);
-        }
+        for (ulong p = 0; p < t.r; p += VW) scatter(t.s * load_at(theta + t.w_b + n * t.r, p, t.r), forms + t.bt + n, t.bt_ld, p, t.r, 0);
     }
 }
 

@@ -26,7 +26,7 @@ void generator_hidden(ulong r, ulong e, ulong h, int f, ulong plane, __global co
     }
 }
 
-/* A, A^T, s B, s B^T. A work item makes VW columns of A or a row of B.  Launch: PIECES(K) + N; sites */
+/* A, A^T, s B^T. A work item makes VW columns of A or a row of B.  Launch: PIECES(K) + N; sites */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void generator_expand(ulong h, ulong plane, __global const site *restrict sites, __global const block *restrict blocks,
                       __global const float *restrict theta, __global const float *restrict hidden, __global float *restrict forms)
@@ -45,7 +45,6 @@ void generator_expand(ulong h, ulong plane, __global const site *restrict sites,
         __global const float *hb = hidden + plane + u.zb + head * u.H / t.H * h * t.r;
         for (ulong p = 0; p < t.r; p += VW) {
             const V v = t.s * row_times(theta + t.w_b + head * t.w_b_head + n % t.d * h, 1, hb, t.r, h, p);
-            store_at(v, forms + t.b + n * t.b_ld, p, t.r);
             scatter(v, forms + t.bt + n, t.bt_ld, p, t.r, 0);
         }
     }

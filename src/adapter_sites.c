@@ -88,7 +88,6 @@ static void lay_out_layer(clpeft_adapter *adapter, clp_lowrank *layer)
     layer->gain = adapter->config.magnitude;
     layer->a = (clpeft_view){ NULL, take(forms, R * wide_k), wide_k };
     layer->at = (clpeft_view){ NULL, take(forms, K * wide_r), wide_r };
-    layer->b = (clpeft_view){ NULL, take(forms, N * wide_r), wide_r };
     layer->bt = (clpeft_view){ NULL, take(forms, R * wide_n), wide_n };
     layer->g = (clpeft_view){ NULL, take(forms, N), 1 };
     layer->da = (clpeft_view){ NULL, take(back, R * wide_k), wide_k };
@@ -133,7 +132,6 @@ static clpeft_status add_layer(clpeft_adapter *adapter, row_place *found, size_t
         adapter->layer_of[found[i].place] = index;
         t->a = layer->a.off + column * layer->a.ld, t->a_ld = layer->a.ld;
         t->at = layer->at.off + column, t->at_ld = layer->at.ld;
-        t->b = layer->b.off + row * layer->b.ld + column, t->b_ld = layer->b.ld;
         t->bt = layer->bt.off + column * layer->bt.ld + row, t->bt_ld = layer->bt.ld;
         t->g = layer->g.off + row;
         t->da = layer->da.off + column * layer->da.ld;

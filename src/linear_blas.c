@@ -147,7 +147,7 @@ clpeft_status clp_blas_backward(clp_stream *s, const clp_layer_call *c)
     }
     if (low) {
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
-        TRY(multiply(s, 0, 0, c->T, low->R, l->N, dz, low->b, 0, d));
+        TRY(multiply(s, 0, 1, c->T, low->R, l->N, dz, low->bt, 0, d));
         TRY(site_gradients(s, c, d, dz, fx));
     }
     if (!c->dx.buf) goto out;

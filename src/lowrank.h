@@ -1,8 +1,8 @@
 /* lowrank.h - what an adapter gives to one linear layer, and takes back.
  *
- * The sites of a layer stand side by side: site p has columns [column, column + rank) of R in all. s is folded into b and bt, and
+ * The sites of a layer stand side by side: site p has columns [column, column + rank) of R in all. s is folded into bt, and
  * outside of a site's rows and columns they are 0, so that one product over all R columns is right for every row.
- * Padding (up to the leading dimension) is 0 in a, at, b and bt: the panel kernel loads whole vectors. */
+ * Padding (up to the leading dimension) is 0 in a, at and bt: the panel kernel loads whole vectors. */
 #ifndef CLP_LOWRANK_H
 #define CLP_LOWRANK_H
 
@@ -23,7 +23,6 @@ typedef struct {
     int gain;                      /* g is in use; without it no site of the layer has a magnitude */
     clpeft_view a;                 /* [R,K]  A;        ld = K rounded up to 64, plus 64 */
     clpeft_view at;                /* [K,R]  A^T;      ld = R rounded up to 64 */
-    clpeft_view b;                 /* [N,R]  s B;      ld = R rounded up to 64 */
     clpeft_view bt;                /* [R,N]  s B^T;    ld = N rounded up to 64, plus 64 */
     clpeft_view g;                 /* [N]    gain, 1 outside of sites with a magnitude; ld 1 */
     clpeft_view da;                /* [R,K]  += (dZ s B)^T X;      backward adds */
