@@ -11,11 +11,11 @@
 
 /* x[j ld + c] += sum_i p[j]_i y[i y_ld + c], j < n, i < m; two vectors of some rows at a time. */
 #if VW == 16
-#define TILE 8
-#define ALL_TILE ALL8
+#define AT_ONCE 8
+#define ALL_AT_ONCE ALL8
 #else
-#define TILE 4
-#define ALL_TILE ALL4
+#define AT_ONCE 4
+#define ALL_AT_ONCE ALL4
 #endif
 static inline void add_products(__global float *x, ulong ld, const V *p, int n, __global const float *y, ulong y_ld, int m)
 {
@@ -26,14 +26,14 @@ static inline void add_products(__global float *x, ulong ld, const V *p, int n, 
     V s##j = LOAD(x##j), t##j = TWO ? LOAD(x##j + VW) : (V)(0.0f);
 #define NEXT(j) s##j = fma((V)(p##j[i]), y0, s##j); if (TWO) t##j = fma((V)(p##j[i]), y1, t##j);
 #define LAST(j) STORE(s##j, x##j); if (TWO) STORE(t##j, x##j + VW);
-    for (int j0 = 0; j0 < n; j0 += TILE)
+    for (int j0 = 0; j0 < n; j0 += AT_ONCE)
         for (int c = 0; c < D; c += TWO ? 2 * VW : VW) {
-            ALL_TILE(FIRST)
+            ALL_AT_ONCE(FIRST)
             for (int i = 0; i < m; i++) {
                 const V y0 = LOAD(y + i * y_ld + c), y1 = TWO ? LOAD(y + i * y_ld + c + VW) : (V)(0.0f);
-                ALL_TILE(NEXT)
+                ALL_AT_ONCE(NEXT)
             }
-            ALL_TILE(LAST)
+            ALL_AT_ONCE(LAST)
         }
 }
 
