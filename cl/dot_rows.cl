@@ -14,23 +14,31 @@
 #endif
 typedef CAT(float, HALF) H;
 
-/* Sums of neighbouring lanes, those of p before those of q. */
-static inline V fold(V p, V q)
-{
-    return (V)(p.even, q.even) + (V)(p.odd, q.odd);
-}
+/* Lane l: x[l] + x[l ^ d], x is p where bit d of l is 0, q where it is 1. */
+#define FOLD(p, q, d) (select(p, q, (LANES & d) != 0) + SWAP##d(select(q, p, (LANES & d) != 0)))
+#if VW == 16
+#define SWAP1(v) v.s1032547698badcfe
+#define SWAP2(v) v.s23016745ab89efcd
+#define SWAP4(v) v.s45670123cdef89ab
+#elif VW == 8
+#define SWAP1(v) v.s10325476
+#define SWAP2(v) v.s23016745
+#else
+#define SWAP1(v) v.s1032
+#endif
 
 /* Lane c: the sum of all lanes of s[c]. */
 static inline H fold_all(const V s[HALF])
 {
 #if VW == 16
-    const V all = fold(fold(fold(s[0], s[1]), fold(s[2], s[3])), fold(fold(s[4], s[5]), fold(s[6], s[7])));
+    const V low = FOLD(FOLD(s[0], s[1], 1), FOLD(s[2], s[3], 1), 2), high = FOLD(FOLD(s[4], s[5], 1), FOLD(s[6], s[7], 1), 2);
+    const V all = FOLD(low, high, 4);
 #elif VW == 8
-    const V all = fold(fold(s[0], s[1]), fold(s[2], s[3]));
+    const V all = FOLD(FOLD(s[0], s[1], 1), FOLD(s[2], s[3], 1), 2);
 #else
-    const V all = fold(s[0], s[1]);
+    const V all = FOLD(s[0], s[1], 1);
 #endif
-    return all.even + all.odd;
+    return all.lo + all.hi;
 }
 
 #define ROW_OF_W(c) __global const float *w##c = w + min(c, last) * w_ld;

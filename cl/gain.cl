@@ -21,7 +21,7 @@ static inline V inverse(V x)
     return select(1.0f / x, (V)(0.0f), x == (V)(0.0f));
 }
 
-/* g and tau. A work item makes VW gains.  Launch: PIECES(N); sites */
+/* g, g s B^T and tau. A work item makes VW gains.  Launch: PIECES(N); sites */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
 void gain(int mode, int training, ulong seed, ulong step, __global const site *restrict sites, __global const float *restrict theta,
           __global const float *restrict c, __global float *restrict tau, __global float *restrict forms)
@@ -33,7 +33,9 @@ void gain(int mode, int training, ulong seed, ulong step, __global const site *r
     float first = mode == TAU_NONE || (mode == TAU_GAUSSIAN && !training) ? 0.0f : exp(theta[t.rho]);
     if (mode == TAU_GAUSSIAN && training) first *= half_normal(seed, step, p);
     const V x = load_at(c + t.c, i, t.N) + first;
-    store_at(select(load_at(theta + t.m, i, t.N) / x, (V)(1.0f), x == (V)(0.0f)), forms + t.g, i, t.N);
+    const V g = select(load_at(theta + t.m, i, t.N) / x, (V)(1.0f), x == (V)(0.0f));
+    store_at(g, forms + t.g, i, t.N);
+    for (ulong r = 0; r < t.r; r++) store_at(g * load_at(forms + t.bt + r * t.bt_ld, i, t.N), forms + t.gbt + r * t.bt_ld, i, t.N);
     if (i == 0) tau[p] = first;
 }
 

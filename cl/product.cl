@@ -4,6 +4,7 @@
  *   U [M,R] rows up to a multiple of MR, E [R,N]: the low-rank term as R further steps of K.     C [M,N]
  * A work item multiplies `block` groups of MR rows with one column panel, DEPTH steps at a time; the tile of MR x 2 vectors
  * stays in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D DEPTH=   -D BLOCK=  most groups of rows */
+#include "prefetch.cl"
 #define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
 
 #if WT == 0
@@ -72,6 +73,13 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             V acc[MR][2];
             for (int r = 0; r < MR; r++)
                 for (int v = 0; v < 2; v++) acc[r][v] = k0 ? LOAD(kept + (r * 2 + v) * VW) : (V)(0.0f);
+            for (int r = 0; r < rows && k0 + DEPTH >= K; r++) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
+                const size_t m0 = i * MR, n = n0;
+                PREFETCH_TO_WRITE(AT(c), 4 * NR);
+                if (flags & KEEP && site.s2 >= 0) PREFETCH_TO_WRITE(z + z_off + (m0 + r) * z_ld + site.s2, 4 * NR);
+                if (flags & SLOPE) PREFETCH(AT(x), 4 * NR);
+                if (flags & RESIDUAL) PREFETCH(AT(residual), 4 * NR);
+            }
             if (rows == MR) {
                 for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
                     const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);

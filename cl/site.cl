@@ -5,7 +5,7 @@ typedef struct {
     ulong w_a, w_b, w_b_head;          /* arena: W2A and W2B, or A and B; from one head's W2B to the next, 0: shared */
     ulong m, rho;                      /* arena */
     ulong a, a_ld, at, at_ld;          /* forms: A [r,K], A^T [K,r] */
-    ulong bt, bt_ld, g;                /* forms: s B^T [r,N], g [N] */
+    ulong bt, bt_ld, gbt, g;           /* forms: s B^T and g s B^T [r,N], g [N] */
     ulong da, dbt, dg;                 /* back: [r,K] ld a_ld, [r,N] ld bt_ld without s, [N] */
     ulong c, gram;                     /* c [N] in its own buffer; two [r,r] of the norm's gradient */
     float s, unused;

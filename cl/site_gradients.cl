@@ -1,5 +1,5 @@
 /* site_gradients.cl - what the low-rank terms of a layer get in the backward, in one pass over the tokens T0 ... T - 1:
- *   D = Z B                            Z [T,N], BT [R,N] = B^T
+ *   D = Y B                            Y [T,N], BT [R,N] = B^T
  *   C_B += (U^T Y) diag(g)   [R,N]     U [T,R] rows padded to whole groups of P_ROWS; only the rows and panels that sites names (product.cl)
  *   dg_n += sum_t Y_tn V_tn            V [T,.]: what the forward kept, of the panels that sites names
  *   C_A += D^T f(X)          [R,K]
@@ -45,7 +45,7 @@ static inline void add_tokens(int fresh, size_t t0, size_t t1, __global const fl
     ALL8(KEEP)
 }
 
-/* The same for the row of dg. */
+/* The same for the row of dg; the next panel of what was kept is asked for. */
 static inline void add_dg(int fresh, size_t t0, size_t t1, __global const float *y, ulong y_ld, __global const float *kept, ulong kept_ld,
                           const int *lanes, __global float *part)
 {
@@ -53,47 +53,42 @@ static inline void add_dg(int fresh, size_t t0, size_t t1, __global const float 
     for (size_t t = t0; t < t1; t++) {
         __global const float *yt = y + t * y_ld, *kt = kept + t * kept_ld;
         const int whole = lanes[1] == VW;
+        PREFETCH(kt + NR, 4 * NR);
         sum0 = fma(whole ? LOAD(yt) : load_some(yt, lanes[0]), LOAD(kt), sum0);
         sum1 = fma(whole ? LOAD(yt + VW) : load_some(yt + VW, lanes[1]), LOAD(kt + VW), sum1);
     }
     STORE(sum0, part), STORE(sum1, part + VW);
 }
 
-/* Rows t0 ... t1 - 1 of D. */
-static inline void narrow_tokens(size_t t0, size_t t1, size_t last, size_t N, size_t R, size_t depth, __global const int4 *sites,
-                                 __global const float *z, ulong z_ld, __global const float *bt, ulong bt_ld, __global float *d, ulong d_ld)
+/* Rows t0 ... t1 - 1 of D; groups tells which columns of Y each P_ROWS columns of D need. */
+static inline void narrow_tokens(size_t t0, size_t t1, size_t last, size_t N, size_t R, size_t depth, __global const int4 *groups,
+                                 __global const float *y, ulong y_ld, __global const float *bt, ulong bt_ld, __global float *d, ulong d_ld)
 {
-    for (size_t n = 0; n < ROUND(R, P_ROWS); n += HALF) {
-        const size_t row = min((ulong)n, (ulong)R - 1);
-        size_t from = 0, to = (N + NR - 1) / NR; /* the panels that need these columns */
-        while (from < to && (sites[from].s1 <= (int)n || sites[from].s0 >= (int)n + HALF)) from++;
-        while (from < to && (sites[to - 1].s1 <= (int)n || sites[to - 1].s0 >= (int)n + HALF)) to--;
-        const size_t end = min((ulong)to * NR, (ulong)N);
-        size_t k = min((ulong)from * NR, (ulong)end);
-        do {
+    for (size_t k0 = 0; k0 < N; k0 += depth)
+        for (size_t n = 0; n < ROUND(R, P_ROWS); n += HALF) {
+            const size_t row = min((ulong)n, (ulong)R - 1), from = groups[n / P_ROWS].s0, to = groups[n / P_ROWS].s1;
+            const size_t k = max((ulong)k0, (ulong)from), end = min((ulong)(k0 + depth), (ulong)to);
+            if (k >= end) continue;
             for (size_t t = t0; t < t1; t += ROWS)
-                dot_rows((int)min((ulong)ROWS, (ulong)(t1 - t)), min((ulong)depth, (ulong)(end - k)), z + t * z_ld + k, z_ld,
-                         t + 2 * ROWS <= last ? ROWS * z_ld : 0, bt + row * bt_ld + k, bt_ld, (int)min((ulong)HALF, R - row) - 1,
-                         d + t * d_ld + n, d_ld, k > from * NR);
-            k += depth;
-        } while (k < end);
-    }
+                dot_rows((int)min((ulong)ROWS, (ulong)(t1 - t)), end - k, y + t * y_ld + k, y_ld, t + 2 * ROWS <= last ? ROWS * y_ld : 0,
+                         bt + row * bt_ld + k, bt_ld, (int)min((ulong)HALF, R - row) - 1, d + t * d_ld + n, d_ld, k0 > from);
+        }
 }
 
 __kernel ONE void site_gradients(ulong T0, ulong T, ulong rows, ulong N, ulong K, ulong R, ulong depth, int flags, int f,
                                  __global const float *restrict u, ulong u_off, ulong u_ld, __global const float *restrict y, ulong y_off,
-                                 ulong y_ld, __global const float *restrict z, ulong z_off, ulong z_ld, __global const float *restrict bt,
-                                 ulong bt_off, ulong bt_ld, __global float *d, ulong d_off, ulong d_ld, __global const float *restrict x,
-                                 ulong x_off, ulong x_ld, __global const float *restrict kept, ulong kept_off, ulong kept_ld,
-                                 __global const int4 *restrict sites, __global float *parts, ulong parts_off)
+                                 ulong y_ld, __global const float *restrict bt, ulong bt_off, ulong bt_ld, __global float *d, ulong d_off,
+                                 ulong d_ld, __global const float *restrict x, ulong x_off, ulong x_ld, __global const float *restrict kept,
+                                 ulong kept_off, ulong kept_ld, __global const int4 *restrict sites, __global float *parts, ulong parts_off)
 {
-    const size_t first = T0 + get_global_id(0) * rows, last = min((ulong)(first + rows), T), NP = ROUND(N, NR), ld = NP + ROUND(K, NR);
+    const size_t first = T0 + get_global_id(0) * rows, last = min((ulong)(first + rows), T);
+    const size_t NP = ROUND(N, NR), ld = NP + ROUND(K, NR);
     __global float *part = parts + parts_off + get_global_id(0) * (ROUND(R, P_ROWS) + 1) * ld;
 
     for (size_t t0 = first; t0 < last; t0 += TOKENS) {
         const size_t t1 = min((ulong)(t0 + TOKENS), (ulong)last), next = t1 + TOKENS <= last ? TOKENS : 0;
         const int fresh = flags & FIRST && t0 == first;
-        narrow_tokens(t0, t1, last, N, R, depth, sites, z + z_off, z_ld, bt + bt_off, bt_ld, d + d_off, d_ld);
+        narrow_tokens(t0, t1, last, N, R, depth, sites + NP / NR, y + y_off, y_ld, bt + bt_off, bt_ld, d + d_off, d_ld);
         for (size_t n = 0; n < N; n += NR) {
             const int4 site = sites[n / NR];
             const int lanes[2] = LANES_AT(n, N);
@@ -105,9 +100,9 @@ __kernel ONE void site_gradients(ulong T0, ulong T, ulong rows, ulong N, ulong K
         }
         for (size_t k = 0; k < K; k += NR) {
             const int lanes[2] = LANES_AT(k, K);
-            __global const float *ahead = k < N ? z + z_off + next * z_ld + k : x + x_off + min((ulong)k + NR, K - 1);
+            __global const float *ahead = k < N ? y + y_off + next * y_ld + k : x + x_off + min((ulong)k + NR, K - 1);
             for (int i = 0; i < (int)R; i += P_ROWS)
-                add_tokens(fresh, t0, t1, d + d_off + i, d_ld, x + x_off + k, x_ld, f, lanes, ahead, k < N ? z_ld : x_ld,
+                add_tokens(fresh, t0, t1, d + d_off + i, d_ld, x + x_off + k, x_ld, f, lanes, ahead, k < N ? y_ld : x_ld,
                            part + i * ld + NP + k, ld);
         }
     }

@@ -15,7 +15,7 @@ typedef struct {
     cl_ulong w_a, w_b, w_b_head;
     cl_ulong m, rho;
     cl_ulong a, a_ld, at, at_ld;
-    cl_ulong bt, bt_ld, g;
+    cl_ulong bt, bt_ld, gbt, g;
     cl_ulong da, dbt, dg;
     cl_ulong c, gram;
     cl_float s, unused;
@@ -50,7 +50,7 @@ struct clpeft_adapter {
     } size;
 
     cl_mem site_table, block_table;
-    cl_mem forms;            /* A, A^T, s B^T, g of every layer */
+    cl_mem forms;            /* A, A^T, s B^T, g s B^T, g of every layer */
     cl_mem back;             /* dA, dB^T, dg of every layer */
     cl_mem hidden;           /* Z, act(Z), dZ of every block's generator; with a generator */
     cl_mem c, tau;           /* norms by site, tau by place; with a magnitude, as all below */

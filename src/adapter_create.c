@@ -38,7 +38,7 @@ static clpeft_status make_buffers(clpeft_adapter *x, cl_command_queue queue)
     }
     for (size_t i = 0; i < x->set.n; i++) {
         clp_lowrank *l = &x->set.layers[i];
-        l->a.buf = l->at.buf = l->bt.buf = l->g.buf = x->forms;
+        l->a.buf = l->at.buf = l->bt.buf = l->gbt.buf = l->g.buf = x->forms;
         l->da.buf = l->dbt.buf = l->dg.buf = x->back;
         TRY(clp_lowrank_table(x->ctx, l));
         TRY_CL(clEnqueueFillBuffer(queue, x->forms, &one, sizeof one, 4 * l->g.off, 4 * clpeft_linear_rows(l->linear),

@@ -89,6 +89,7 @@ static void lay_out_layer(clpeft_adapter *adapter, clp_lowrank *layer)
     layer->a = (clpeft_view){ NULL, take(forms, R * wide_k), wide_k };
     layer->at = (clpeft_view){ NULL, take(forms, K * wide_r), wide_r };
     layer->bt = (clpeft_view){ NULL, take(forms, R * wide_n), wide_n };
+    layer->gbt = layer->gain ? (clpeft_view){ NULL, take(forms, R * wide_n), wide_n } : layer->bt;
     layer->g = (clpeft_view){ NULL, take(forms, N), 1 };
     layer->da = (clpeft_view){ NULL, take(back, R * wide_k), wide_k };
     layer->dbt = (clpeft_view){ NULL, take(back, R * wide_n), wide_n };
@@ -133,6 +134,7 @@ static clpeft_status add_layer(clpeft_adapter *adapter, row_place *found, size_t
         t->a = layer->a.off + column * layer->a.ld, t->a_ld = layer->a.ld;
         t->at = layer->at.off + column, t->at_ld = layer->at.ld;
         t->bt = layer->bt.off + column * layer->bt.ld + row, t->bt_ld = layer->bt.ld;
+        t->gbt = layer->gbt.off + column * layer->gbt.ld + row;
         t->g = layer->g.off + row;
         t->da = layer->da.off + column * layer->da.ld;
         t->dbt = layer->dbt.off + column * layer->dbt.ld + row;

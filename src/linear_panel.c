@@ -72,8 +72,8 @@ out:
     return status;
 }
 
-/* D [T,R] = dz sB, and dA, dB and dg of all sites; dz is g dy, or dy itself without a gain. */
-static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view dz, clpeft_view d,
+/* D [T,R] = dy (g sB), and dA, dB and dg of all sites. */
+static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view dy, clpeft_view d,
                                     clpeft_view x, clpeft_activation f, size_t parts)
 {
     const clp_lowrank *low = c->low;
@@ -82,9 +82,8 @@ static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpe
                              .K = c->linear->K,
                              .R = low->R,
                              .u = view(c->tape, c->tape_off, clp_u_ld(low)),
-                             .y = low->gain ? c->y : dz,
-                             .z = dz,
-                             .bt = low->bt,
+                             .y = dy,
+                             .bt = low->gbt,
                              .x = x,
                              .d = d,
                              .db = low->dbt,
@@ -129,14 +128,15 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
     const clpeft_linear *l = c->linear;
     const clp_lowrank *low = c->low;
     const size_t NR = clp_panel_columns(l->ctx);
+    const int gain = low && low->gain;
     const clpeft_view none = { 0 };
-    clpeft_view dz, d = none, t = none;
+    clpeft_view dz = c->y, d = none, t = none;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
     size_t at = c->scratch_off;
     const size_t prepared = clp_take(&at, clp_prepare_size(c->T, l->N)), wide = clp_take(&at, clp_weight_scratch(l, 1));
 
-    TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, low && low->gain ? low->g : none, c->scratch, prepared, &dz));
+    if (!gain) TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, none, c->scratch, prepared, &dz));
     if (low) {
         clpeft_view x = c->x;
         clpeft_activation f = c->f;
@@ -151,6 +151,7 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
         if (c->dropout > 0 && c->dx.buf) TRY(dropped_gradient(s, c, d, t));
     }
     if (!c->dx.buf) goto out;
+    if (gain) TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, low->g, c->scratch, prepared, &dz));
     TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
     clp_product p = { .M = c->T,
                       .N = l->K,

@@ -1,4 +1,4 @@
-/* lowrank.c - which of the R columns each column panel of a layer needs. */
+/* lowrank.c - which of the R columns each column panel of a layer needs, and the other way round. */
 #include "lowrank.h"
 #include "panel.h"
 
@@ -22,11 +22,29 @@ static int panel_entry(const clp_lowrank *l, size_t n0, size_t n1, cl_int entry[
     return magnitude;
 }
 
+/* First and last + 1 of the layer's rows, in whole column panels, that the sites at columns r0 to r1 - 1 of R have. */
+static void group_entry(const clp_lowrank *l, size_t r0, size_t r1, size_t panel, cl_int entry[4])
+{
+    const size_t N = clpeft_linear_rows(l->linear);
+    size_t first = N, last = 0;
+
+    for (const clp_lowrank_site *p = l->sites; p < l->sites + l->n_sites; p++) {
+        if (p->column >= r1 || p->column + p->rank <= r0) continue;
+        if (p->row < first) first = p->row;
+        if (p->row + p->rows > last) last = p->row + p->rows;
+    }
+    last = (last + panel - 1) / panel * panel;
+    entry[0] = (cl_int)(first / panel * panel);
+    entry[1] = (cl_int)(last < N ? last : N);
+    entry[2] = entry[3] = 0;
+}
+
 clpeft_status clp_lowrank_table(clpeft_context *ctx, clp_lowrank *l)
 {
-    const size_t columns = clp_panel_columns(ctx), N = clpeft_linear_rows(l->linear), n = (N + columns - 1) / columns;
+    const size_t columns = clp_panel_columns(ctx), N = clpeft_linear_rows(l->linear), n = (N + columns - 1) / columns,
+                 groups = (l->R + 7) / 8;
     clpeft_status status = CLPEFT_OK;
-    cl_int(*entries)[4] = malloc(n * sizeof *entries);
+    cl_int(*entries)[4] = malloc((n + groups) * sizeof *entries);
 
     REQUIRE(entries, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_adapter_create: out of memory");
     l->z_columns = 0;
@@ -35,7 +53,8 @@ clpeft_status clp_lowrank_table(clpeft_context *ctx, clp_lowrank *l)
             entries[j][2] = (cl_int)l->z_columns;
             l->z_columns += columns;
         }
-    TRY(clp_buffer(ctx, n * sizeof *entries, entries, &l->table));
+    for (size_t i = 0; i < groups; i++) group_entry(l, 8 * i, 8 * i + 8, columns, entries[n + i]);
+    TRY(clp_buffer(ctx, (n + groups) * sizeof *entries, entries, &l->table));
 out:
     free(entries);
     return status;

@@ -1,8 +1,8 @@
 /* lowrank.h - what an adapter gives to one linear layer, and takes back.
  *
- * The sites of a layer stand side by side: site p has columns [column, column + rank) of R in all. s is folded into bt, and
+ * The sites of a layer stand side by side: site p has columns [column, column + rank) of R in all. s is folded into bt and gbt, and
  * outside of a site's rows and columns they are 0, so that one product over all R columns is right for every row.
- * Padding (up to the leading dimension) is 0 in a, at and bt: the panel kernel loads whole vectors. */
+ * Padding (up to the leading dimension) is 0 in a, at, bt and gbt: the panel kernel loads whole vectors. */
 #ifndef CLP_LOWRANK_H
 #define CLP_LOWRANK_H
 
@@ -24,12 +24,14 @@ typedef struct {
     clpeft_view a;                 /* [R,K]  A;        ld = K rounded up to 64, plus 64 */
     clpeft_view at;                /* [K,R]  A^T;      ld = R rounded up to 64 */
     clpeft_view bt;                /* [R,N]  s B^T;    ld = N rounded up to 64, plus 64 */
+    clpeft_view gbt;               /* [R,N]  bt times g, or bt itself without a gain; ld of bt */
     clpeft_view g;                 /* [N]    gain, 1 outside of sites with a magnitude; ld 1 */
     clpeft_view da;                /* [R,K]  += (dZ s B)^T X;      backward adds */
     clpeft_view dbt;  /* [R,N]  += U^T dZ, without s; only the sites' own blocks mean something; backward adds */
     clpeft_view dg;   /* [N]    += sum_t dy Z in rows of sites with a magnitude; ld 1 */
     cl_mem table;     /* int4 per column panel of the layer, by clp_lowrank_table: first and last + 1 of the columns it
-                          needs, its first column in Z or -1, unused */
+                          needs, its first column in Z or -1, unused; then per 8 columns of R: first and last + 1 of the layer's
+                          rows that need them, in whole panels, unused, unused */
     size_t z_columns; /* columns of Z that a forward keeps: the panels that hold a row with a magnitude */
 } clp_lowrank;
 

@@ -165,7 +165,7 @@ static clpeft_status add_parts(clp_stream *s, const clp_site_gradients *p, cl_in
 
 clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
 {
-    const size_t vector = s->ctx->tuning.vector, groups = (p->R + 7) / 8, depth = narrow_depth(p->R), one = 1;
+    const size_t vector = s->ctx->tuning.vector, groups = (p->R + 7) / 8, depth = narrow_depth(8), one = 1;
     const clpeft_view kept = or_dummy(p->kept, p->da.buf);
     /* Steps of a work item's loops for a token: D by three of them at once, then tiles of 8 x 2 vectors. */
     const size_t steps = groups * ((p->N / vector + 8) * 16 / vector / NARROW_ROWS + (p->N + p->K) / (2 * vector) + 3) +
@@ -179,10 +179,9 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
 
     for (size_t first = 0; first < p->T; first += parts * rows, flags &= ~GRADIENT_FIRST) {
         const size_t last = p->T - first > parts * rows ? first + parts * rows : p->T;
-        const clp_arg args[] = { SIZE(first),      SIZE(last),         SIZE(rows),          SIZE(p->N),
-                                 SIZE(p->K),       SIZE(p->R),         SIZE(depth),         VALUE(flags),
-                                 VALUE(f),         VIEW(p->u),         VIEW(p->y),          VIEW(p->z),
-                                 VIEW(p->bt),      VIEW(p->d),         VIEW(p->x),          VIEW(kept),
+        const clp_arg args[] = { SIZE(first),      SIZE(last),         SIZE(rows),          SIZE(p->N), SIZE(p->K),
+                                 SIZE(p->R),       SIZE(depth),        VALUE(flags),        VALUE(f),   VIEW(p->u),
+                                 VIEW(p->y),       VIEW(p->bt),        VIEW(p->d),          VIEW(p->x), VIEW(kept),
                                  BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off) };
         s->flops = (double)(last - first) * (double)p->R * (4.0 * (double)p->N + 2.0 * (double)p->K);
         s->bytes = 4.0 * (double)(last - first) * (double)(p->N + p->K);

@@ -56,7 +56,7 @@ typedef struct {
     clpeft_dtype w_type;          /* F32, F16 or BF16 */
     size_t R;                     /* 0: no low-rank term */
     clpeft_view u, e;             /* [M,R] with rows up to a multiple of MR, [R,N] padded to whole vectors */
-    cl_mem sites;                 /* table of clp_sites_table, or NULL */
+    cl_mem sites;                 /* table of clp_lowrank_table, or NULL */
     float alpha, beta;            /* beta 0: C is not read */
     clpeft_view z, g, bias, slope, residual, c;
     clpeft_activation f; /* of slope: v *= f'(slope) */
@@ -66,11 +66,11 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 /* U [M,R] = X W^T for few columns: X [M,K], W [R,K] with rows padded by zeros to a multiple of 16; U is written up to a multiple of 8. */
 clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u);
 
-/* Of the sites of a layer, in one pass over T tokens:  D [T,R] = Z B,  db [R,N] += (U^T Y) diag(g),  da [R,K] += D^T f(X),  with `kept` also
- * dg [N] += column sums of Y kept. Z [T,N] is g Y, or Y itself without a gain; bt [R,N] is B^T, with rows as W above. */
+/* Of the sites of a layer, in one pass over T tokens:  D [T,R] = Y B,  db [R,N] += (U^T Y) diag(g),  da [R,K] += D^T f(X),  with `kept` also
+ * dg [N] += column sums of Y kept.  Y [T,N]; bt [R,N] is B^T, with rows as W above. */
 typedef struct {
     size_t T, N, K, R;
-    clpeft_view u, y, z, bt, x, g, kept;
+    clpeft_view u, y, bt, x, g, kept;
     clpeft_view d, db, da, dg;
     clpeft_activation f;
     cl_mem sites;   /* table of clp_lowrank_table */
