@@ -34,17 +34,17 @@ static inline V LOAD_W(__global const ushort *p)
 #define BETA 32    /* v += beta C[m,n] */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
-/* tile += column x of A times a row of vectors; x names row r's value. */
+/* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
+ * would have each row's load wait for an addition. The epilogue is a loop over a copy of the tile in memory, or compilers are busy for long.
+ * tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
 #define ALL_ROWS CAT(ALL, MR)
-#define WHOLE(r) ROW(x_rows[r * a_row], r)
-#define SOME(r) ROW(r < rows ? x_rows[r * a_row] : 0.0f, r)
+#define START(r) __global const float *a##r = a_rows + min(r, rows - 1) * a_row;
+#define TAKE_BACK(r) acc[r][0] = k0 ? LOAD(kept + r * NR) : (V)(0.0f), acc[r][1] = k0 ? LOAD(kept + r * NR + VW) : (V)(0.0f);
+#define NEXT(r) ROW(a##r[at], r)
+#define SAVE(r) STORE(acc[r][0], kept + r * NR), STORE(acc[r][1], kept + r * NR + VW);
 #define LOW(r) ROW(uu[r * u_ld + l], r)
 
-/* The epilogue: the tile's rows, then those of them that are rows of C. Unrolled where the compiler is able to; written out, the
- * code of an activation 24 times keeps some compilers busy for minutes. */
-#define EVERY_ROW _Pragma("unroll") for (int r = 0; r < MR; r++)
-#define REAL_ROWS EVERY_ROW if (r < rows)
 #define AT(x) (x + x##_off + (m0 + r) * x##_ld + n)
 #define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
 
@@ -61,18 +61,18 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
     const size_t j = get_global_id(0), n0 = j * NR;
     const size_t first = get_global_id(1) * block, last = min((ulong)(first + block), (M + MR - 1) / MR);
     const int4 site = flags & SITES ? sites[j] : (int4)(0, (int)R, 0, 0);
-    float part[BLOCK * MR * NR]; /* tiles between two slices of K */
+    float part[BLOCK * MR * NR]; /* tiles between two slices of K, and before the epilogue */
 
     for (size_t k0 = 0; k0 < K; k0 += DEPTH) {
         const int depth = (int)min((ulong)DEPTH, K - k0);
         for (size_t i = first; i < last; i++) {
             const int rows = (int)min((ulong)MR, M - i * MR);
-            __global const float *x_rows = a + a_off + i * MR * a_row + k0 * a_step;
+            __global const float *a_rows = a + a_off + i * MR * a_row + k0 * a_step;
             __global const W_TYPE *b = w + w_off + j * w_panel + k0 * w_row;
-            float *kept = part + (i - first) * MR * NR;
+            float *kept = part + (K > DEPTH ? i - first : 0) * MR * NR;
             V acc[MR][2];
-            for (int r = 0; r < MR; r++)
-                for (int v = 0; v < 2; v++) acc[r][v] = k0 ? LOAD(kept + (r * 2 + v) * VW) : (V)(0.0f);
+            ALL_ROWS(START)
+            ALL_ROWS(TAKE_BACK)
             for (int r = 0; r < rows && k0 + DEPTH >= K; r++) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
                 const size_t m0 = i * MR, n = n0;
                 PREFETCH_TO_WRITE(AT(c), 4 * NR);
@@ -80,43 +80,34 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                 if (flags & SLOPE) PREFETCH(AT(x), 4 * NR);
                 if (flags & RESIDUAL) PREFETCH(AT(residual), 4 * NR);
             }
-            if (rows == MR) {
-                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
-                    const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);
-                    ALL_ROWS(WHOLE)
+            size_t at = 0;
+            for (int l = 0; l < depth; l++, at += a_step, b += w_row) {
+                const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);
+                ALL_ROWS(NEXT)
+            }
+            if (k0 + DEPTH >= K) {
+                __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
+                for (int l = site.s0; l < site.s1; l++) {
+                    const V b0 = LOAD(ee + l * e_ld), b1 = LOAD(ee + l * e_ld + VW);
+                    ALL_ROWS(LOW)
                 }
-            } else {
-                for (int l = 0; l < depth; l++, x_rows += a_step, b += w_row) {
-                    const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);
-                    ALL_ROWS(SOME)
-                }
             }
-            if (k0 + DEPTH < K) {
-                for (int r = 0; r < MR; r++)
-                    for (int v = 0; v < 2; v++) STORE(acc[r][v], kept + (r * 2 + v) * VW);
-                continue;
-            }
-            __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
-            for (int l = site.s0; l < site.s1; l++) {
-                const V b0 = LOAD(ee + l * e_ld), b1 = LOAD(ee + l * e_ld + VW);
-                ALL_ROWS(LOW)
-            }
-#pragma unroll
-            for (int v = 0; v < 2; v++) {
+            ALL_ROWS(SAVE)
+            if (k0 + DEPTH < K) continue;
+            for (int v = 0; v < 2 && n0 + v * VW < N; v++) {
                 const size_t n = n0 + v * VW, m0 = i * MR;
-                const int lanes = n >= N ? 0 : (int)min((ulong)VW, N - n), whole = lanes == VW;
-                if (lanes == 0) break;
+                const int lanes = (int)min((ulong)VW, N - n), whole = lanes == VW;
                 const V gain = flags & GAIN ? TAKE(g + g_off + n) : (V)(1.0f);
                 const V shift = flags & BIAS ? TAKE(bias + bias_off + n) : (V)(0.0f);
-                EVERY_ROW acc[r][v] *= alpha;
-                if (flags & KEEP && site.s2 >= 0) REAL_ROWS STORE(acc[r][v], z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
-                if (flags & (GAIN | BIAS)) EVERY_ROW acc[r][v] = fma(acc[r][v], gain, shift);
-                if (flags & SLOPE) REAL_ROWS acc[r][v] *= activate_slope(f, TAKE(AT(x)));
-                if (flags & RESIDUAL) REAL_ROWS acc[r][v] += TAKE(AT(residual));
-                if (flags & BETA) REAL_ROWS acc[r][v] = fma((V)(beta), TAKE(AT(c)), acc[r][v]);
-                REAL_ROWS {
-                    if (whole) STORE(acc[r][v], AT(c));
-                    else store_some(acc[r][v], AT(c), lanes);
+                for (int r = 0; r < rows; r++) {
+                    V t = alpha * LOAD(kept + r * NR + v * VW);
+                    if (flags & KEEP && site.s2 >= 0) STORE(t, z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
+                    if (flags & (GAIN | BIAS)) t = fma(t, gain, shift);
+                    if (flags & SLOPE) t *= activate_slope(f, TAKE(AT(x)));
+                    if (flags & RESIDUAL) t += TAKE(AT(residual));
+                    if (flags & BETA) t = fma((V)(beta), TAKE(AT(c)), t);
+                    if (whole) STORE(t, AT(c));
+                    else store_some(t, AT(c), lanes);
                 }
             }
         }

@@ -122,16 +122,19 @@ END
     if command -v gnuplot >/dev/null; then has "$tmp/chart.svg" "<svg"; fi
 }
 
-# The tables of the page are those of the runs beside it.
+# The tables of the page are those of the runs beside it, and the first one stands in the README too.
 check_page() {
     python3 "$study/report.py" "$study/results.jsonl" | grep '^[|-]' >"$tmp/tables" || fail "report"
     [ "$(wc -l <"$tmp/tables")" -ge 20 ] || fail "few measured runs"
     while IFS= read -r line; do grep -qxF -e "$line" "$study/README.md" || fail "README.md lacks: $line"; done <"$tmp/tables"
+    python3 "$study/report.py" "$study/results.jsonl" | awk '/^#/ { on = /At a glance/ } on && /^[|]/' >"$tmp/glance"
+    [ "$(wc -l <"$tmp/glance")" -ge 8 ] || fail "nothing at a glance"
+    while IFS= read -r line; do has "$2/README.md" "$line"; done <"$tmp/glance"
 }
 
 check_resume "$@"
 check_tiny_norms
 check_by_hand
-check_page
+check_page "$@"
 [ $failed -eq 0 ] && echo "all checks passed"
 exit $failed

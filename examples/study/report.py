@@ -110,6 +110,22 @@ class Report:
         measure = results.matching(self.runs, task=task, size=size)[0][1]["measure"]
         return ["method", "trainable", "learning rate", "seeds", f"{UNITS[measure][0]} ({UNITS[measure][1]})"]
 
+    def overview(self):
+        """A line for each task and size: the means of LoRA and DoRA, and what their generators add to them."""
+        rows = []
+        for place in self.places("main"):
+            runs = {name: results.reported(self.runs, "main", *place, name) for name in METHODS}
+            if not all(scores(found) for found in runs.values()):
+                continue
+            measure, unit, digits = UNITS[runs["lora"][min(runs["lora"])]["measure"]]
+            means = [shown(*interval(list(scores(runs[name]).values())), digits) for name in ("lora", "dora")]
+            added = [self.difference(place, runs[name], name, runs[other], other, False) for name, other in (("hora", "lora"), ("doran", "dora"))]
+            rows.append([place[0], f"{place[1]:,}", f"{measure} ({unit})", str(len(runs["lora"])), *means, *added])
+        if rows:
+            yield "### At a glance"
+            yield from table(["task", "examples", "measure", "seeds", "lora", "dora", "hora − lora", "doran − dora"], rows)
+            yield ""
+
     def main(self):
         for place in self.places("main"):
             base = {name: results.reported(self.runs, "main", *place, name) for name in ("lora", "dora")}
@@ -289,7 +305,7 @@ def main():
     if len(sys.argv) not in (2, 3):
         sys.exit("usage: report.py RESULTS.jsonl [CHART.svg]")
     report = Report(results.read(pathlib.Path(sys.argv[1])))
-    for part in (report.main, report.equal, report.efficiency, report.stability, report.ablation, report.selection, report.summary):
+    for part in (report.overview, report.main, report.equal, report.efficiency, report.stability, report.ablation, report.selection, report.summary):
         for line in part():
             print(line)
     if len(sys.argv) == 3 and report.curves():
