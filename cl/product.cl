@@ -3,7 +3,8 @@
  *   W panels [ceil(N/NR)][K][NR] (pack.cl), or rows of a plain matrix padded to whole vectors (w_row, w_panel)
  *   U [M,R] rows up to a multiple of MR, E [R,N]: the low-rank term as R further steps of K.     C [M,N]
  * A work item multiplies `block` groups of MR rows with one column panel, DEPTH steps at a time; the tile of MR x 2 vectors
- * stays in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D DEPTH=   -D BLOCK=  most groups of rows */
+ * stays in registers.   -D WT= 0 f32, 1 f16, 2 bf16   -D DEPTH=   -D BLOCK=  most groups of rows
+ * Launch: global panels of a group, blocks of rows, groups of panels (panel.c) */
 #include "prefetch.cl"
 #define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
 
@@ -58,7 +59,8 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                           __global const float *residual, ulong residual_off, ulong residual_ld, __global float *c, ulong c_off,
                           ulong c_ld)
 {
-    const size_t j = get_global_id(0), n0 = j * NR;
+    const size_t j = get_global_id(2) * get_global_size(0) + get_global_id(0), n0 = j * NR;
+    if (n0 >= N) return;
     const size_t first = get_global_id(1) * block, last = min((ulong)(first + block), (M + MR - 1) / MR);
     const int4 site = flags & SITES ? sites[j] : (int4)(0, (int)R, 0, 0);
     float part[BLOCK * MR * NR]; /* tiles between two slices of K, and before the epilogue */

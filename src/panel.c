@@ -5,9 +5,10 @@
 
 /* Bits of `flags` in product.cl and site_gradients.cl. */
 enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64 };
-enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
-enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
-enum { MOST_STEPS = 48 << 10 }; /* of a work item's loops: strip.cl says why */
+enum { GROUP_BYTES = 512 << 10 }; /* of column panels that stay in a second-level cache */
+enum { NARROW_ROWS = 3 };         /* ROWS of dot_rows.cl */
+enum { GRADIENT_TOKENS = 24 };    /* TOKENS of site_gradients.cl */
+enum { MOST_STEPS = 48 << 10 };   /* of a work item's loops: strip.cl says why */
 enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
@@ -73,13 +74,26 @@ static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t co
     return block;
 }
 
+/* Column panels that are multiplied with all rows before the next ones are. Either A is read once and W for each block of rows, or, in
+ * groups that stay in a second-level cache, W once and A for each group. */
+static size_t panel_group(const clp_product *p, size_t columns, size_t column_panels, size_t row_blocks)
+{
+    const size_t panel = (p->w_type == CLPEFT_F32 ? 4 : 2) * p->K * columns, w = column_panels * panel;
+    const size_t a = 4 * p->M * p->K;
+    if (panel > GROUP_BYTES || w <= GROUP_BYTES) return column_panels;
+    const size_t fit = GROUP_BYTES / panel, groups = (column_panels + fit - 1) / fit;
+    return groups * a + w < row_blocks * w + a ? (column_panels + groups - 1) / groups : column_panels;
+}
+
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
 {
     const clp_tuning *t = &s->ctx->tuning;
     const size_t columns = clp_panel_columns(s->ctx), row_groups = (p->M + t->tile_rows - 1) / t->tile_rows;
     const size_t column_panels = (p->N + columns - 1) / columns,
                  block = block_rows(s->ctx, row_groups, column_panels, p->K);
-    const size_t global[2] = { column_panels, (row_groups + block - 1) / block }, one[2] = { 1, 1 };
+    const size_t row_blocks = (row_groups + block - 1) / block,
+                 group = panel_group(p, columns, column_panels, row_blocks);
+    const size_t global[3] = { group, row_blocks, (column_panels + group - 1) / group }, one[3] = { 1, 1, 1 };
     const size_t a_row = p->transposed ? 1 : p->a.ld, a_step = p->transposed ? p->a.ld : 1;
     const cl_mem some = p->c.buf;
     const cl_mem sites = p->sites ? p->sites : some;
@@ -107,7 +121,7 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
              t->depth, t->block);
     s->flops = 2.0 * (double)p->M * (double)p->N * (double)(p->K + p->R);
     s->bytes = 4.0 * ((double)p->M * (double)p->K + (double)p->K * (double)p->N + (double)p->M * (double)p->N);
-    return clp_run(s, "product", "product", options, ARGS(args), 2, global, one);
+    return clp_run(s, "product", "product", options, ARGS(args), 3, global, one);
 }
 
 /* Tiles of a work item, each of so many steps. */

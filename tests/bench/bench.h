@@ -178,7 +178,7 @@ static inline void bench_add(contestant *c, double ms)
 
 /* In every round each has its turn: calls that are not timed for `turn` ms, then timed ones for as long, at least one of each. A
  * turn lasts long enough for caches, clocks and the places of threads to settle: after a pause both threads of a pool may sit on
- * one core for some milliseconds. A contestant without run is skipped. */
+ * one core for some milliseconds (in a new process for up to 70). A contestant without run is skipped. */
 static inline void bench_turns(contestant *c, size_t n, size_t rounds, double turn)
 {
     for (size_t i = 0; i < n; i++) c[i].ms = NULL, c[i].n = 0;

@@ -189,7 +189,7 @@ static int override_clblast(void)
 static void times(size_t rounds)
 {
     contestant c = { .name = "linear", .run = run_linear };
-    bench_turns(&c, 1, rounds, 30);
+    bench_turns(&c, 1, rounds, 100);
     bench_print_times(&c);
     free(c.ms);
 }

@@ -249,7 +249,7 @@ static void times(size_t rank, size_t rounds)
     contestant c = { .name = "row norms", .run = run_norms };
 
     make(w, b, a, rank);
-    bench_turns(&c, 1, rounds, 60);
+    bench_turns(&c, 1, rounds, 100);
     bench_print_times(&c);
     unmake();
     free(w), free(b), free(a);
