@@ -2,7 +2,7 @@
  * product, gain, bias, activation and residual are applied where a tile is stored.
  *
  *     forward    U = f(x) A^T;  y = g * ([f(x) | U] [W0 | sB]^T) + bias + residual
- *     backward   dB^T += U^T (g dy), dg, D = (g dy) sB;  dA += D^T f(x);  dx = [g dy | D] [W0 ; A] */
+ *     backward   dB^T += (U^T dy) g, dg, D = dy (g sB);  dA += D^T f(x);  dx = [g dy | D] [W0 ; A] */
 #include "product.h"
 
 static clpeft_view view(cl_mem buf, size_t off, size_t ld)
