@@ -20,7 +20,7 @@ typedef CAT(float, VW) V;
 typedef CAT(int, VW) VI;
 typedef CAT(uint, VW) VU;
 #define LOAD(p) CAT(vload, VW)(0, p)
-#define STORE(v, p) CAT(vstore, VW)(v, 0, p)
+#define STORE(v, p) store_lanes(v, p)
 #define TO_V(v) CAT(convert_float, VW)(v)
 #define TO_VI(v) CAT(convert_int, VW)(v)
 #define AS_VI(v) CAT(as_int, VW)(v)
@@ -28,6 +28,15 @@ typedef CAT(uint, VW) VU;
 #define AS_V(v) CAT(as_float, VW)(v)
 #endif
 #define NR (2 * VW) /* columns of a register tile */
+
+#if VW > 1 /* vstoreN, but one instruction where PoCL's vstore16 is four */
+typedef V V_ALONG __attribute__((aligned(4)));
+#define STORE_LANES(space) \
+    static inline __attribute__((overloadable)) void store_lanes(V v, space float *p) { *(space V_ALONG *)p = v; }
+STORE_LANES(__global)
+STORE_LANES(__local)
+STORE_LANES(__private)
+#endif
 
 /* X(0) X(1) ... X(n - 1): loops over registers are written out, which not all compilers do when told to. */
 #define ALL1(X) X(0)

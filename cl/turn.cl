@@ -8,6 +8,7 @@ typedef E TILE;
 typedef CAT(E, VW) TILE;
 #endif
 #include "transpose.cl"
+typedef TILE ALONG __attribute__((aligned(sizeof(E)))); /* anywhere in a row */
 
 /* Squares of VW x VW elements in turn.   Launch: global ceil(K/NR), ceil(N/STRIP). */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
@@ -17,7 +18,7 @@ void turn(ulong N, ulong K, __global const E *w, ulong w_off, __global E *out, u
     w += w_off;
     out += out_off + j * N * NR;
 #define TAKE(i) a[i] = columns == NR || c + i < columns ? LOAD(from + (c + i) * NR) : (TILE)(0);
-#define GIVE(i) if (n + VW <= end || n + i < end) STORE(a[i], out + (n + i) * NR + c);
+#define GIVE(i) if (n + VW <= end || n + i < end) *(__global ALONG *)(out + (n + i) * NR + c) = a[i];
     for (size_t n = STRIP_BEGIN(1); n < end; n += VW) {
         __global const E *from = w + (n / NR * K + j * NR) * NR + n % NR;
         for (size_t c = 0; c < NR; c += VW) {
