@@ -43,6 +43,7 @@ static inline V LOAD_W(__global const ushort *p)
 #define START(r) __global const float *a##r = a_rows + min(r, rows - 1) * a_row;
 #define TAKE_BACK(r) acc[r][0] = k0 ? LOAD(kept + r * NR) : (V)(0.0f), acc[r][1] = k0 ? LOAD(kept + r * NR + VW) : (V)(0.0f);
 #define NEXT(r) ROW(a##r[at], r)
+#define STEP(of_a, of_w) { const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW); ALL_ROWS(NEXT) at += of_a, b += of_w; }
 #define SAVE(r) STORE(acc[r][0], kept + r * NR), STORE(acc[r][1], kept + r * NR + VW);
 #define LOW(r) ROW(uu[r * u_ld + l], r)
 
@@ -71,25 +72,29 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             const int rows = (int)min((ulong)MR, M - i * MR);
             __global const float *a_rows = a + a_off + i * MR * a_row + k0 * a_step;
             __global const W_TYPE *b = w + w_off + j * w_panel + k0 * w_row;
+            __global const W_TYPE *ahead = b + w_panel + (i - first) * (depth / 4) * w_row; /* a quarter of the next panel's slice */
             float *kept = part + (K > DEPTH ? i - first : 0) * MR * NR;
             V acc[MR][2];
             ALL_ROWS(START)
             ALL_ROWS(TAKE_BACK)
-            for (int r = 0; r < rows && k0 + DEPTH >= K; r++) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
-                const size_t m0 = i * MR, n = n0;
-                PREFETCH_TO_WRITE(AT(c), 4 * NR);
-                if (flags & KEEP && site.s2 >= 0) PREFETCH_TO_WRITE(z + z_off + (m0 + r) * z_ld + site.s2, 4 * NR);
-                if (flags & SLOPE) PREFETCH(AT(x), 4 * NR);
-                if (flags & RESIDUAL) PREFETCH(AT(residual), 4 * NR);
-            }
             size_t at = 0;
-            for (int l = 0; l < depth; l++, at += a_step, b += w_row) {
-                const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW);
-                ALL_ROWS(NEXT)
-            }
+            int l = 0;
+            if (a_step == 1 && w_row == NR) /* Packed: four steps at a time, which differ by constants. */
+                for (; l + 4 <= depth; l += 4, ahead += NR) {
+                    const size_t m0 = i * MR, n = n0, r = l / 4;
+                    PREFETCH(ahead, NR * sizeof(W_TYPE));
+                    if (r < (size_t)rows) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
+                        PREFETCH_TO_WRITE(AT(c), 4 * NR);
+                        if (flags & KEEP && site.s2 >= 0) PREFETCH_TO_WRITE(z + z_off + (m0 + r) * z_ld + site.s2, 4 * NR);
+                        if (flags & SLOPE) PREFETCH(AT(x), 4 * NR);
+                        if (flags & RESIDUAL) PREFETCH(AT(residual), 4 * NR);
+                    }
+                    STEP(1, NR) STEP(1, NR) STEP(1, NR) STEP(1, NR)
+                }
+            for (; l < depth; l++) STEP(a_step, w_row)
             if (k0 + DEPTH >= K) {
                 __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
-                for (int l = site.s0; l < site.s1; l++) {
+                for (l = site.s0; l < site.s1; l++) {
                     const V b0 = LOAD(ee + l * e_ld), b1 = LOAD(ee + l * e_ld + VW);
                     ALL_ROWS(LOW)
                 }
