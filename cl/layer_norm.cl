@@ -1,62 +1,77 @@
-/* layer_norm.cl - layer norm and RMS norm of rows, backward under forward. Group t takes row t, its lanes columns: global T*WG,
- * local WG.   x, y, dy, dx [T,D];  gamma, beta [D], values _ld apart;  stat [T,2] or [T,1]. */
+/* layer_norm.cl - layer norm and RMS norm of rows, backward under forward. A group takes ROWS rows side by side, its lanes columns:
+ * global ceil(T/ROWS)*WG, local WG.   x, y, dy, dx [T,D];  gamma, beta [D], values _ld apart;  stat [T,2] or [T,1]. */
+#include "prefetch.cl"
+#if WG == 1 /* as in row.c: a lone work item would wait for the sums of one row */
+#define ROWS 4
+#else
+#define ROWS 1
+#endif
+/* Rows past the last one are the last one again; so a step reads all its rows before it writes one. */
+#define ROW(r) min((ulong)(get_group_id(0) * ROWS + r), T - 1)
+#define FOR_ROWS(r) _Pragma("unroll") for (int r = 0; r < ROWS; r++)
 #define FOR_COLUMNS(d) for (ulong d = get_local_id(0) * VW; d < D; d += WG * VW)
+#define IN(x, r) load_at(x + x##_off + ROW(r) * x##_ld, d, D)
+#define OUT(v, x, r) store_at(v, x + x##_off + ROW(r) * x##_ld, d, D)
+#define STAT(r) stat[stat_off + ROW(r) * stat_ld]
 
 /* y = (x - mean) rstd gamma + beta,  rstd = 1 / sqrt(var + eps);  stat = mean, rstd.  y may be x. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void layer_norm(ulong D, float eps, __global const float *x, ulong x_off, ulong x_ld,
+void layer_norm(ulong T, ulong D, float eps, __global const float *x, ulong x_off, ulong x_ld,
                 __global const float *restrict gamma, ulong gamma_off, ulong gamma_ld,
                 __global const float *restrict beta, ulong beta_off, ulong beta_ld,
                 __global float *y, ulong y_off, ulong y_ld, __global float *restrict stat, ulong stat_off, ulong stat_ld)
 {
     __local float part[WG];
-    const ulong t = get_group_id(0);
-    __global const float *in = x + x_off + t * x_ld;
-    V sum = 0.0f, square = 0.0f;
-    FOR_COLUMNS(d) sum += load_at(in, d, D);
-    const float mean = sum_group(sum, part) / D;
-    FOR_COLUMNS(d) {
-        const V c = inside(load_at(in, d, D) - mean, d, D, 0.0f);
-        square = fma(c, c, square);
+    V sum[ROWS], square[ROWS], h[ROWS];
+    float mean[ROWS], rstd[ROWS];
+    FOR_ROWS(r) sum[r] = square[r] = 0.0f;
+    FOR_COLUMNS(d) FOR_ROWS(r) {
+        sum[r] += IN(x, r);
+        PREFETCH_TO_WRITE(y + y_off + ROW(r) * y_ld + d, 4 * VW);
     }
-    const float rstd = 1.0f / sqrt(sum_group(square, part) / D + eps);
+    FOR_ROWS(r) mean[r] = sum_group(sum[r], part) / D;
+    FOR_COLUMNS(d) FOR_ROWS(r) {
+        const V c = inside(IN(x, r) - mean[r], d, D, 0.0f);
+        square[r] = fma(c, c, square[r]);
+    }
+    FOR_ROWS(r) rstd[r] = 1.0f / sqrt(sum_group(square[r], part) / D + eps);
     FOR_COLUMNS(d) {
-        const V h = (load_at(in, d, D) - mean) * rstd;
         const V g = load_step(gamma + gamma_off, gamma_ld, d, D), b = load_step(beta + beta_off, beta_ld, d, D);
-        store_at(fma(h, g, b), y + y_off + t * y_ld, d, D);
+        FOR_ROWS(r) h[r] = (IN(x, r) - mean[r]) * rstd[r];
+        FOR_ROWS(r) OUT(fma(h[r], g, b), y, r);
     }
-    if (get_local_id(0) == 0) {
-        stat[stat_off + t * stat_ld] = mean;
-        stat[stat_off + t * stat_ld + 1] = rstd;
-    }
+    if (get_local_id(0) == 0) FOR_ROWS(r) (&STAT(r))[0] = mean[r], (&STAT(r))[1] = rstd[r];
 }
 
 /* h = (x - mean) rstd, dh = dy gamma:  dx = accumulate dx + rstd (dh - mean(dh) - h mean(dh h)).  dx may be dy. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void layer_norm_backward(ulong D, __global const float *restrict x, ulong x_off, ulong x_ld,
+void layer_norm_backward(ulong T, ulong D, __global const float *restrict x, ulong x_off, ulong x_ld,
                          __global const float *restrict gamma, ulong gamma_off, ulong gamma_ld,
                          __global const float *restrict stat, ulong stat_off, ulong stat_ld,
                          __global const float *dy, ulong dy_off, ulong dy_ld, float accumulate,
                          __global float *dx, ulong dx_off, ulong dx_ld)
 {
     __local float part[WG];
-    const ulong t = get_group_id(0);
-    const float mean = stat[stat_off + t * stat_ld], rstd = stat[stat_off + t * stat_ld + 1];
-    __global const float *in = x + x_off + t * x_ld, *up = dy + dy_off + t * dy_ld;
-    __global float *out = dx + dx_off + t * dx_ld;
-    V sum = 0.0f, dot = 0.0f;
+    V sum[ROWS], dot[ROWS], v[ROWS];
+    float mean[ROWS], rstd[ROWS], mean_dh[ROWS], mean_dot[ROWS];
+    FOR_ROWS(r) sum[r] = dot[r] = 0.0f, mean[r] = (&STAT(r))[0], rstd[r] = (&STAT(r))[1];
     FOR_COLUMNS(d) { /* past the end dh is 0 */
-        const V dh = load_at(up, d, D) * load_step(gamma + gamma_off, gamma_ld, d, D);
-        sum += dh;
-        dot = fma(dh, (load_at(in, d, D) - mean) * rstd, dot);
+        const V g = load_step(gamma + gamma_off, gamma_ld, d, D);
+        FOR_ROWS(r) {
+            const V dh = IN(dy, r) * g;
+            sum[r] += dh;
+            dot[r] = fma(dh, (IN(x, r) - mean[r]) * rstd[r], dot[r]);
+        }
     }
-    const float mean_dh = sum_group(sum, part) / D, mean_dot = sum_group(dot, part) / D;
+    FOR_ROWS(r) mean_dh[r] = sum_group(sum[r], part) / D, mean_dot[r] = sum_group(dot[r], part) / D;
     FOR_COLUMNS(d) {
-        const V dh = load_at(up, d, D) * load_step(gamma + gamma_off, gamma_ld, d, D);
-        const V h = (load_at(in, d, D) - mean) * rstd;
-        V r = rstd * (dh - mean_dh - h * mean_dot);
-        if (accumulate != 0.0f) r = fma((V)(accumulate), load_at(out, d, D), r);
-        store_at(r, out, d, D);
+        const V g = load_step(gamma + gamma_off, gamma_ld, d, D);
+        FOR_ROWS(r) {
+            const V h = (IN(x, r) - mean[r]) * rstd[r];
+            v[r] = rstd[r] * (IN(dy, r) * g - mean_dh[r] - h * mean_dot[r]);
+            if (accumulate != 0.0f) v[r] = fma((V)(accumulate), IN(dx, r), v[r]);
+        }
+        FOR_ROWS(r) OUT(v[r], dx, r);
     }
 }
 
@@ -82,47 +97,47 @@ void layer_norm_dgamma(ulong T, ulong D, __global const float *restrict x, ulong
 
 /* y = x rstd gamma,  rstd = 1 / sqrt(mean(x^2) + eps);  stat = rstd.  y may be x. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void rms_norm(ulong D, float eps, __global const float *x, ulong x_off, ulong x_ld,
+void rms_norm(ulong T, ulong D, float eps, __global const float *x, ulong x_off, ulong x_ld,
               __global const float *restrict gamma, ulong gamma_off, ulong gamma_ld,
               __global float *y, ulong y_off, ulong y_ld, __global float *restrict stat, ulong stat_off, ulong stat_ld)
 {
     __local float part[WG];
-    const ulong t = get_group_id(0);
-    __global const float *in = x + x_off + t * x_ld;
-    V square = 0.0f;
+    V square[ROWS], v[ROWS];
+    float rstd[ROWS];
+    FOR_ROWS(r) square[r] = 0.0f;
+    FOR_COLUMNS(d) FOR_ROWS(r) v[r] = IN(x, r), square[r] = fma(v[r], v[r], square[r]);
+    FOR_ROWS(r) rstd[r] = 1.0f / sqrt(sum_group(square[r], part) / D + eps);
     FOR_COLUMNS(d) {
-        const V v = load_at(in, d, D);
-        square = fma(v, v, square);
+        const V g = load_step(gamma + gamma_off, gamma_ld, d, D);
+        FOR_ROWS(r) v[r] = IN(x, r) * rstd[r] * g;
+        FOR_ROWS(r) OUT(v[r], y, r);
     }
-    const float rstd = 1.0f / sqrt(sum_group(square, part) / D + eps);
-    FOR_COLUMNS(d)
-        store_at(load_at(in, d, D) * rstd * load_step(gamma + gamma_off, gamma_ld, d, D), y + y_off + t * y_ld, d, D);
-    if (get_local_id(0) == 0) stat[stat_off + t * stat_ld] = rstd;
+    if (get_local_id(0) == 0) FOR_ROWS(r) STAT(r) = rstd[r];
 }
 
 /* h = x rstd, dh = dy gamma:  dx = accumulate dx + rstd (dh - h mean(dh h)).  dx may be dy. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void rms_norm_backward(ulong D, __global const float *restrict x, ulong x_off, ulong x_ld,
+void rms_norm_backward(ulong T, ulong D, __global const float *restrict x, ulong x_off, ulong x_ld,
                        __global const float *restrict gamma, ulong gamma_off, ulong gamma_ld,
                        __global const float *restrict stat, ulong stat_off, ulong stat_ld,
                        __global const float *dy, ulong dy_off, ulong dy_ld, float accumulate,
                        __global float *dx, ulong dx_off, ulong dx_ld)
 {
     __local float part[WG];
-    const ulong t = get_group_id(0);
-    const float rstd = stat[stat_off + t * stat_ld];
-    __global const float *in = x + x_off + t * x_ld, *up = dy + dy_off + t * dy_ld;
-    __global float *out = dx + dx_off + t * dx_ld;
-    V dot = 0.0f;
+    V dot[ROWS], v[ROWS];
+    float rstd[ROWS], mean_dot[ROWS];
+    FOR_ROWS(r) dot[r] = 0.0f, rstd[r] = STAT(r);
     FOR_COLUMNS(d) {
-        const V dh = load_at(up, d, D) * load_step(gamma + gamma_off, gamma_ld, d, D);
-        dot = fma(dh, load_at(in, d, D) * rstd, dot);
+        const V g = load_step(gamma + gamma_off, gamma_ld, d, D);
+        FOR_ROWS(r) dot[r] = fma(IN(dy, r) * g, IN(x, r) * rstd[r], dot[r]);
     }
-    const float mean_dot = sum_group(dot, part) / D;
+    FOR_ROWS(r) mean_dot[r] = sum_group(dot[r], part) / D;
     FOR_COLUMNS(d) {
-        const V dh = load_at(up, d, D) * load_step(gamma + gamma_off, gamma_ld, d, D);
-        V r = rstd * (dh - load_at(in, d, D) * rstd * mean_dot);
-        if (accumulate != 0.0f) r = fma((V)(accumulate), load_at(out, d, D), r);
-        store_at(r, out, d, D);
+        const V g = load_step(gamma + gamma_off, gamma_ld, d, D);
+        FOR_ROWS(r) {
+            v[r] = rstd[r] * (IN(dy, r) * g - IN(x, r) * rstd[r] * mean_dot[r]);
+            if (accumulate != 0.0f) v[r] = fma((V)(accumulate), IN(dx, r), v[r]);
+        }
+        FOR_ROWS(r) OUT(v[r], dx, r);
     }
 }

@@ -63,6 +63,13 @@ out:
     return status;
 }
 
+/* Rows of a group of the norms, ROWS of cl/layer_norm.cl. */
+static size_t norm_groups(const clp_stream *s, size_t T)
+{
+    const size_t rows = s->ctx->tuning.group == 1 ? 4 : 1;
+    return (T + rows - 1) / rows;
+}
+
 /* ---- layer norm -------------------------------------------------------------------------------------------------- */
 
 clpeft_status clpeft_layer_norm(clpeft_context *ctx, size_t T, size_t D, float eps, clpeft_view x, clpeft_view gamma,
@@ -79,9 +86,9 @@ clpeft_status clpeft_layer_norm(clpeft_context *ctx, size_t T, size_t D, float e
     TRY(clp_check_vector(&s, "beta", beta, D));
     TRY(clp_check(&s, "y", y, T, D));
     TRY(clp_check(&s, "stat", stat, T, 2));
-    const clp_arg args[] = { SIZE(D), VALUE(eps), VIEW(x), VIEW(gamma), VIEW(beta), VIEW(y), VIEW(stat) };
+    const clp_arg args[] = { SIZE(T), SIZE(D), VALUE(eps), VIEW(x), VIEW(gamma), VIEW(beta), VIEW(y), VIEW(stat) };
     s.flops = 8.0 * (double)T * (double)D, s.bytes = 8.0 * (double)T * (double)D;
-    TRY(run_groups(&s, "layer_norm", "layer_norm", ARGS(args), T));
+    TRY(run_groups(&s, "layer_norm", "layer_norm", ARGS(args), norm_groups(&s, T)));
     status = clp_end(&s, event);
 out:
     return status;
@@ -110,9 +117,11 @@ clpeft_status clpeft_layer_norm_backward(clpeft_context *ctx, size_t T, size_t D
         TRY(run_columns(&s, "layer_norm", "layer_norm_dgamma", ARGS(args), D));
     }
     if (dbeta.buf) TRY(sum_columns(&s, T, D, dy, 1.0f, dbeta));
-    const clp_arg args[] = { SIZE(D), VIEW(x), VIEW(gamma), VIEW(stat), VIEW(dy), VALUE(accumulate), VIEW(dx) };
+    const clp_arg args[] = {
+        SIZE(T), SIZE(D), VIEW(x), VIEW(gamma), VIEW(stat), VIEW(dy), VALUE(accumulate), VIEW(dx)
+    };
     s.flops = 12.0 * (double)T * (double)D, s.bytes = (accumulate != 0 ? 16.0 : 12.0) * (double)T * (double)D;
-    TRY(run_groups(&s, "layer_norm", "layer_norm_backward", ARGS(args), T));
+    TRY(run_groups(&s, "layer_norm", "layer_norm_backward", ARGS(args), norm_groups(&s, T)));
     status = clp_end(&s, event);
 out:
     return status;
@@ -133,9 +142,9 @@ clpeft_status clpeft_rms_norm(clpeft_context *ctx, size_t T, size_t D, float eps
     TRY(clp_check_vector(&s, "gamma", gamma, D));
     TRY(clp_check(&s, "y", y, T, D));
     TRY(clp_check(&s, "stat", stat, T, 1));
-    const clp_arg args[] = { SIZE(D), VALUE(eps), VIEW(x), VIEW(gamma), VIEW(y), VIEW(stat) };
+    const clp_arg args[] = { SIZE(T), SIZE(D), VALUE(eps), VIEW(x), VIEW(gamma), VIEW(y), VIEW(stat) };
     s.flops = 4.0 * (double)T * (double)D, s.bytes = 8.0 * (double)T * (double)D;
-    TRY(run_groups(&s, "layer_norm", "rms_norm", ARGS(args), T));
+    TRY(run_groups(&s, "layer_norm", "rms_norm", ARGS(args), norm_groups(&s, T)));
     status = clp_end(&s, event);
 out:
     return status;
@@ -155,9 +164,11 @@ clpeft_status clpeft_rms_norm_backward(clpeft_context *ctx, size_t T, size_t D, 
     TRY(clp_check(&s, "stat", stat, T, 1));
     TRY(clp_check(&s, "dy", dy, T, D));
     TRY(clp_check(&s, "dx", dx, T, D));
-    const clp_arg args[] = { SIZE(D), VIEW(x), VIEW(gamma), VIEW(stat), VIEW(dy), VALUE(accumulate), VIEW(dx) };
+    const clp_arg args[] = {
+        SIZE(T), SIZE(D), VIEW(x), VIEW(gamma), VIEW(stat), VIEW(dy), VALUE(accumulate), VIEW(dx)
+    };
     s.flops = 8.0 * (double)T * (double)D, s.bytes = (accumulate != 0 ? 16.0 : 12.0) * (double)T * (double)D;
-    TRY(run_groups(&s, "layer_norm", "rms_norm_backward", ARGS(args), T));
+    TRY(run_groups(&s, "layer_norm", "rms_norm_backward", ARGS(args), norm_groups(&s, T)));
     status = clp_end(&s, event);
 out:
     return status;
