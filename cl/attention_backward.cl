@@ -47,6 +47,8 @@ void attention_dq(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(o)
     const int first = 0, last = length;
     for (int j = 0; j < length; j++)
         for (int c = 0; c < D; c += VW) {
+            if (DK) PREFETCH_TO_WRITE(AT(dk, start + j, get_global_id(1) * D + c + D), 4 * VW);
+            if (DV) PREFETCH_TO_WRITE(AT(dv, start + j, get_global_id(1) * D + c + D), 4 * VW);
             if (DK) STORE((V)(0.0f), AT(dk, start + j, get_global_id(1) * D + c));
             if (DV) STORE((V)(0.0f), AT(dv, start + j, get_global_id(1) * D + c));
         }

@@ -1,6 +1,7 @@
 /* lanes.cl - pieces of matrices in private memory, a row or a column a lane; D columns. What has to be in registers gets a
  * name of its own: loops over it are written out by ALL8(X). */
 #pragma OPENCL FP_CONTRACT OFF
+#include "prefetch.cl"
 
 #define IN(x) __global const float *restrict x, ulong x##_off, ulong x##_ld
 #define OUT(x) __global float *restrict x, ulong x##_off, ulong x##_ld
@@ -30,10 +31,12 @@
 static inline void load_columns(V *t, __global const float *x, ulong ld, int n)
 {
 #define TAKE(i) a[i] = WHOLE || c + VW <= D ? LOAD(x + min(i, n - 1) * ld + c) : load_some(x + min(i, n - 1) * ld + c, D - c);
+#define AHEAD(i) PREFETCH(x + min(i, n - 1) * ld + c + D, 4 * VW);
 #define PUT(i) if (WHOLE || c + i < D) t[c + i] = a[i];
     for (int c = 0; c < D; c += VW) {
         V a[VW];
         ALL_LANES(TAKE)
+        ALL_LANES(AHEAD)
         transpose(a);
         ALL_LANES(PUT)
     }
@@ -42,12 +45,14 @@ static inline void load_columns(V *t, __global const float *x, ulong ld, int n)
 static inline void store_columns(const V *t, __global float *x, ulong ld, int n)
 {
 #define GET(i) a[i] = WHOLE || c + i < D ? t[c + i] : (V)(0.0f);
+#define AHEAD_W(i) PREFETCH_TO_WRITE(x + min(i, n - 1) * ld + c + D, 4 * VW);
 #define GIVE(i) if (i < n) { if (WHOLE || c + VW <= D) STORE(a[i], x + i * ld + c); else store_some(a[i], x + i * ld + c, D - c); }
     for (int c = 0; c < D; c += VW) {
         V a[VW];
         ALL_LANES(GET)
         transpose(a);
         ALL_LANES(GIVE)
+        ALL_LANES(AHEAD_W)
     }
 }
 
@@ -69,7 +74,7 @@ static inline void store_values(V v, __global float *x, ulong ld, int n)
 /* s[j] = sum_c t[c] x[j ld + c], j < n; up to the next multiple of ROWS copies of the last. */
 static inline void dot_rows(V *s, const V *t, __global const float *x, ulong ld, int n)
 {
-#define START(j) V s##j = 0.0f; __global const float *x##j = x + min(j0 + j, n - 1) * ld;
+#define START(j) V s##j = 0.0f; __global const float *x##j = x + min(j0 + j, n - 1) * ld; PREFETCH(x##j + D, 4 * D);
 #define ADD(j) s##j = fma((V)(x##j[c]), y, s##j);
 #define KEEP(j) s[j0 + j] = s##j;
     for (int j0 = 0; j0 < n; j0 += ROWS) {
