@@ -9,7 +9,8 @@
 #include "lanes.cl"
 #define KB 32
 
-/* x[j ld + c] += sum_i p[j]_i y[i y_ld + c], j < n, i < m; two vectors of some rows at a time. */
+/* x[j ld + c] += sum_i p[j]_i y[i y_ld + c], j < n, i < m; two vectors of some rows at a time. Rows from `fresh` on, a multiple of AT_ONCE,
+ * have no value yet: x = ... */
 #if VW == 16
 #define AT_ONCE 8
 #define ALL_AT_ONCE ALL8
@@ -17,15 +18,15 @@
 #define AT_ONCE 4
 #define ALL_AT_ONCE ALL4
 #endif
-static inline void add_products(__global float *x, ulong ld, const V *p, int n, __global const float *y, ulong y_ld, int m)
+static inline void add_products(__global float *x, ulong ld, int fresh, const V *p, int n, __global const float *y, ulong y_ld, int m)
 {
 #define TWO (D % (2 * VW) == 0)
 #define FIRST(j)                                                                                                       \
     __global float *x##j = x + min(j0 + j, n - 1) * ld + c;                                                            \
     const float *p##j = (const float *)(p + min(j0 + j, n - 1));                                                       \
-    V s##j = LOAD(x##j), t##j = TWO ? LOAD(x##j + VW) : (V)(0.0f);
+    V s##j = j0 < fresh ? LOAD(x##j) : (V)(0.0f), t##j = TWO && j0 < fresh ? LOAD(x##j + VW) : (V)(0.0f);
 #define NEXT(j) s##j = fma((V)(p##j[i]), y0, s##j); if (TWO) t##j = fma((V)(p##j[i]), y1, t##j);
-#define LAST(j) STORE(s##j, x##j); if (TWO) STORE(t##j, x##j + VW);
+#define LAST(j) PREFETCH_TO_WRITE(x##j + D, 8 * VW); STORE(s##j, x##j); if (TWO) STORE(t##j, x##j + VW);
     for (int j0 = 0; j0 < n; j0 += AT_ONCE)
         for (int c = 0; c < D; c += TWO ? 2 * VW : VW) {
             ALL_AT_ONCE(FIRST)
@@ -45,13 +46,6 @@ void attention_dq(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(o)
 #if FUSED
     const ulong head0 = get_global_id(1) * group, heads = group;
     const int first = 0, last = length;
-    for (int j = 0; j < length; j++)
-        for (int c = 0; c < D; c += VW) {
-            if (DK) PREFETCH_TO_WRITE(AT(dk, start + j, get_global_id(1) * D + c + D), 4 * VW);
-            if (DV) PREFETCH_TO_WRITE(AT(dv, start + j, get_global_id(1) * D + c + D), 4 * VW);
-            if (DK) STORE((V)(0.0f), AT(dk, start + j, get_global_id(1) * D + c));
-            if (DV) STORE((V)(0.0f), AT(dv, start + j, get_global_id(1) * D + c));
-        }
 #else
     const ulong head0 = get_global_id(1), heads = 1;
     const int first = (int)get_global_id(0) * VW, last = min(first + VW, length);
@@ -77,8 +71,9 @@ void attention_dq(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(o)
                     ds[j] = scale * p[j] * (ds[j] - sum);
                 }
                 add_rows(out, ds, AT(k, start + j0, key_column), k_ld, n);
-                if (FUSED && DK) add_products(AT(dk, start + j0, key_column), dk_ld, ds, n, AT(q, start + i0, column), q_ld, mine);
-                if (FUSED && DV) add_products(AT(dv, start + j0, key_column), dv_ld, p, n, AT(d_o, start + i0, column), d_o_ld, mine);
+                const int fresh = head > head0 ? n : CAUSAL ? i0 - j0 : i0 > 0 ? n : 0; /* the first head and the first queries that see them */
+                if (FUSED && DK) add_products(AT(dk, start + j0, key_column), dk_ld, fresh, ds, n, AT(q, start + i0, column), q_ld, mine);
+                if (FUSED && DV) add_products(AT(dv, start + j0, key_column), dv_ld, fresh, p, n, AT(d_o, start + i0, column), d_o_ld, mine);
             }
             store_columns(out, AT(dq, start + i0, column), dq_ld, mine);
         }
