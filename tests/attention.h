@@ -53,7 +53,7 @@ static inline run run_make(const batch *b, float spread)
     for (size_t s = 0; s <= b->S; s++) memcpy(&AT(r.start, s, 0), &start[s], 4);
     matrix_upload(&r.start);
     r.qkv = matrix_random(r.T, r.width, b->off, b->gap);
-    r.dqkv = matrix_make(r.T, r.width, b->gap, b->off, &zero);
+    r.dqkv = matrix_random(r.T, r.width, b->gap, b->off);
     r.o = matrix_make(r.T, b->H * b->d, b->off, b->gap, &zero);
     r.d_o = matrix_random(r.T, b->H * b->d, b->gap, 1);
     r.lse = matrix_make(r.T, b->H, 2, b->off, &zero);
