@@ -33,6 +33,8 @@ static inline V LOAD_W(__global const ushort *p)
 #define SLOPE 8    /* v *= f'(x[m,n]) */
 #define RESIDUAL 16 /* v += residual[m,n] */
 #define BETA 32    /* v += beta C[m,n] */
+#define BEFORE 128 /* before[m,n] = v */
+#define ACTIVATE 256 /* v = f(v) */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
@@ -49,6 +51,7 @@ static inline V LOAD_W(__global const ushort *p)
 
 #define AT(x) (x + x##_off + (m0 + r) * x##_ld + n)
 #define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
+#define PUT(v, p) { if (whole) STORE(v, p); else store_some(v, p, lanes); }
 
 /* sites[j]: first and last + 1 of the R columns for column panel j, its first column in z or -1, unused. */
 __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __global const float *restrict a, ulong a_off, ulong a_row,
@@ -57,8 +60,8 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                           ulong e_ld, __global const int4 *restrict sites, float alpha, float beta, int flags, int f,
                           __global float *z, ulong z_off, ulong z_ld, __global const float *g, ulong g_off, ulong g_ld,
                           __global const float *bias, ulong bias_off, __global const float *x, ulong x_off, ulong x_ld,
-                          __global const float *residual, ulong residual_off, ulong residual_ld, __global float *c, ulong c_off,
-                          ulong c_ld)
+                          __global const float *residual, ulong residual_off, ulong residual_ld, __global float *before,
+                          ulong before_off, ulong before_ld, __global float *c, ulong c_off, ulong c_ld)
 {
     const size_t j = get_global_id(2) * get_global_size(0) + get_global_id(0), n0 = j * NR;
     if (n0 >= N) return;
@@ -86,6 +89,7 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                     if (r < (size_t)rows) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
                         PREFETCH_TO_WRITE(AT(c), 4 * NR);
                         if (flags & KEEP && site.s2 >= 0) PREFETCH_TO_WRITE(z + z_off + (m0 + r) * z_ld + site.s2, 4 * NR);
+                        if (flags & BEFORE) PREFETCH_TO_WRITE(AT(before), 4 * NR);
                         if (flags & SLOPE) PREFETCH(AT(x), 4 * NR);
                         if (flags & RESIDUAL) PREFETCH(AT(residual), 4 * NR);
                     }
@@ -113,8 +117,9 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                     if (flags & SLOPE) t *= activate_slope(f, TAKE(AT(x)));
                     if (flags & RESIDUAL) t += TAKE(AT(residual));
                     if (flags & BETA) t = fma((V)(beta), TAKE(AT(c)), t);
-                    if (whole) STORE(t, AT(c));
-                    else store_some(t, AT(c), lanes);
+                    if (flags & BEFORE) PUT(t, AT(before))
+                    if (flags & ACTIVATE) t = activate(f, t);
+                    PUT(t, AT(c))
                 }
             }
         }

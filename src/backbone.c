@@ -1,5 +1,6 @@
 /* backbone.c - the frozen linear layers of a model: storage, tapes, forward and backward of one of them. */
 #include "backbone.h"
+#include "linear.h"
 
 #include <stdlib.h>
 
@@ -93,13 +94,27 @@ out:
     return status;
 }
 
-clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
-                          clpeft_activation f, clpeft_view x, clpeft_view residual, clpeft_view y,
-                          cl_command_queue queue)
+static clpeft_status project(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
+                             clp_layer_call *call, cl_command_queue queue)
 {
     const clpeft_view tape = { keep ? tape_slot(model, layer)->tape : NULL, 0, 1 };
-    return clpeft_linear_forward(model->layers[layer].linear, adapter, model->T, f, x, residual, y, tape, model->ws,
-                                 queue, 0, NULL, NULL);
+    call->linear = model->layers[layer].linear, call->T = model->T;
+    return clp_linear_forward(call, adapter, tape, model->ws, queue, 0, NULL, NULL);
+}
+
+clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep, clpeft_view x,
+                          clpeft_view residual, clpeft_view y, cl_command_queue queue)
+{
+    clp_layer_call call = { .x = x, .residual = residual, .y = y };
+    return project(model, adapter, layer, keep, &call, queue);
+}
+
+clpeft_status clp_project_activated(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
+                                    clpeft_view x, clpeft_activation f, clpeft_view before, clpeft_view y,
+                                    cl_command_queue queue)
+{
+    clp_layer_call call = { .x = x, .y = y, .activation = f, .before = keep ? before : none };
+    return project(model, adapter, layer, keep, &call, queue);
 }
 
 clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, size_t layer, clpeft_activation f,
@@ -115,4 +130,9 @@ clpeft_view clp_carve(clpeft_view *from, size_t rows, size_t cols)
     const clpeft_view view = { from->buf, from->off, cols };
     from->off += clp_round_up(rows * cols, 64);
     return view;
+}
+
+clpeft_view clp_carve_operand(clpeft_view *from, size_t rows, size_t cols)
+{
+    return clp_carve(from, rows, cols % 1024 == 0 ? cols + 16 : cols);
 }

@@ -89,13 +89,18 @@ clpeft_status clp_model_prepare(clpeft_model *model, const clpeft_adapter *adapt
 
 /* clpeft_linear_forward and _backward of a layer of the present batch, with its tape. In the backward of the lowest layer
  * with a site, dx is not computed. */
-clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
-                          clpeft_activation f, clpeft_view x, clpeft_view residual, clpeft_view y,
-                          cl_command_queue queue);
+clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep, clpeft_view x,
+                          clpeft_view residual, clpeft_view y, cl_command_queue queue);
+/* y = f(the layer's output), which goes to `before` when a backward needs it (keep). */
+clpeft_status clp_project_activated(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
+                                    clpeft_view x, clpeft_activation f, clpeft_view before, clpeft_view y,
+                                    cl_command_queue queue);
 clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, size_t layer, clpeft_activation f,
                                clpeft_view x, clpeft_view dy, float accumulate, clpeft_view dx, cl_command_queue queue);
 
 /* The next rows x cols elements of a buffer; from.off moves on. With from.buf NULL it only counts. */
 clpeft_view clp_carve(clpeft_view *from, size_t rows, size_t cols);
+/* The same for a left operand of products, whose rows are not a multiple of 4 KB apart: clp_prepare would copy them. */
+clpeft_view clp_carve_operand(clpeft_view *from, size_t rows, size_t cols);
 
 #endif

@@ -68,12 +68,12 @@ static clpeft_status block_forward(clpeft_model *m, const clpeft_adapter *adapte
     const size_t layer = b * PER_BLOCK;
     clpeft_status status = CLPEFT_OK;
 
-    TRY(clp_project(m, adapter, layer + QKV, keep, CLPEFT_IDENTITY, x, none, a->qkv, queue));
+    TRY(clp_project(m, adapter, layer + QKV, keep, x, none, a->qkv, queue));
     TRY(clpeft_attention(m->ctx, &shape, m->row_start, q, k, v, a->o, a->lse, queue, 0, NULL, NULL));
-    TRY(clp_project(m, adapter, layer + OUTPUT, keep, CLPEFT_IDENTITY, a->o, x, a->sum1, queue));
+    TRY(clp_project(m, adapter, layer + OUTPUT, keep, a->o, x, a->sum1, queue));
     TRY(norm(m, net->norm[2 * b], a->sum1, net->x1, a->stat1, queue));
-    TRY(clp_project(m, adapter, layer + UP, keep, CLPEFT_IDENTITY, net->x1, none, a->p, queue));
-    TRY(clp_project(m, adapter, layer + DOWN, keep, net->act, a->p, net->x1, a->sum2, queue));
+    TRY(clp_project_activated(m, adapter, layer + UP, keep, net->x1, net->act, a->p, net->fp, queue));
+    TRY(clp_project(m, adapter, layer + DOWN, keep, net->fp, net->x1, a->sum2, queue));
     TRY(norm(m, net->norm[2 * b + 1], a->sum2, y, a->stat2, queue));
 out:
     return status;

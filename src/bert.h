@@ -37,6 +37,7 @@ typedef struct {
     cl_mem *memory; /* of acts */
     cl_mem stream, scratch; /* of x; of what follows */
     clpeft_view x1;         /* [T,D]: output of the first norm; in the backward a norm's output once more */
+    clpeft_view fp;         /* [T,F]: p after the activation */
     clpeft_view dsum;       /* [T,H] */
 } clp_bert_net;
 

@@ -227,9 +227,9 @@ static size_t lay_out_acts(const clpeft_model *model, clp_bert_acts *a, cl_mem b
     a->stat1 = clp_carve(&at, T, 2);
     a->sum2 = clp_carve(&at, T, D);
     a->stat2 = clp_carve(&at, T, 2);
+    if (model->options.forward_only) return at.off;
     again = at;
     a->p = clp_carve(&at, T, i->ffn);
-    if (model->options.forward_only) return at.off;
     a->dqkv = clp_carve(&again, T, 3 * D);
     a->d_o = clp_carve(&again, T, D);
     return at.off > again.off ? at.off : again.off;
@@ -242,6 +242,7 @@ static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
     clpeft_view at = { buf, 0, 1 };
 
     net->x1 = clp_carve(&at, T, D);
+    net->fp = clp_carve_operand(&at, T, model->info.ffn);
     if (model->options.forward_only) return at.off;
     net->dsum = clp_carve(&at, T, model->info.heads);
     return at.off;

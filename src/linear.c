@@ -71,6 +71,7 @@ clpeft_status clp_linear_forward(clp_layer_call *c, const clpeft_adapter *adapte
     if (c->T > 0) {
         TRY(prepare(&s, adapter, tape, ws, c));
         TRY(clp_check(&s, "y", c->y, c->T, l->N));
+        if (c->before.buf) TRY(clp_check(&s, "before", c->before, c->T, l->N));
         if (c->residual.buf) TRY(clp_check(&s, "residual", c->residual, c->T, l->N));
         TRY(l->ctx->tuning.panel ? clp_panel_forward(&s, c) : clp_blas_forward(&s, c));
     }

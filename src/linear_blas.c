@@ -46,8 +46,8 @@ clpeft_status clp_blas_forward(clp_stream *s, const clp_layer_call *c)
     const int gain = low && low->gain;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
-    clpeft_view x, y = c->y, z, g = gain ? low->g : y, bias = l->bias ? view(l->bias, 0, 1) : y,
-                   residual = c->residual.buf ? c->residual : y;
+    clpeft_view x, y = c->before.buf ? c->before : c->y, z, g = gain ? low->g : y,
+                   bias = l->bias ? view(l->bias, 0, 1) : y, residual = c->residual.buf ? c->residual : y;
     size_t at = c->scratch_off;
     const size_t wide = clp_take(&at, clp_weight_scratch(l, 0)), fx = clp_take(&at, c->T * l->K),
                  zz = clp_take(&at, c->T * l->N);
@@ -72,6 +72,10 @@ clpeft_status clp_blas_forward(clp_stream *s, const clp_layer_call *c)
     const size_t global[2] = { (l->N + s->ctx->tuning.vector - 1) / s->ctx->tuning.vector, c->T };
     const clp_arg args[] = { SIZE(l->N), VALUE(flags), VIEW(z), VIEW(g), VIEW(bias), VIEW(residual), VIEW(y) };
     TRY(clp_run(s, "linear", "finish", "", ARGS(args), 2, global, NULL));
+    if (c->activation != CLPEFT_IDENTITY) {
+        TRY(clp_order(s));
+        TRY(clpeft_activate(s->ctx, c->activation, c->T, l->N, y, c->y, s->queue, 0, NULL, NULL));
+    }
 out:
     return status;
 }

@@ -1,7 +1,7 @@
 /* linear_panel.c - a frozen layer with its sites on packed weights: the low-rank term rides along as further steps of the
  * product, gain, bias, activation and residual are applied where a tile is stored.
  *
- *     forward    U = f(x) A^T;  y = g * ([f(x) | U] [W0 | sB]^T) + bias + residual
+ *     forward    U = f(x) A^T;  y = activation(g * ([f(x) | U] [W0 | sB]^T) + bias + residual)
  *     backward   dB^T += (U^T dy) g, dg, D = dy (g sB);  dA += D^T f(x);  dx = [g dy | D] [W0 ; A] */
 #include "product.h"
 
@@ -51,6 +51,8 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
                       .w_type = w.type,
                       .alpha = 1,
                       .residual = c->residual,
+                      .before = c->before,
+                      .f = c->activation,
                       .c = c->y };
     if (l->bias) p.bias = view(l->bias, 0, 1);
     if (c->low) {

@@ -113,14 +113,14 @@ static clpeft_status block_forward(clpeft_model *m, const clpeft_adapter *adapte
     clpeft_status status = CLPEFT_OK;
 
     TRY(norm(m, 2 * b, x, net->n, a->stat1, queue));
-    TRY(clp_project(m, adapter, layer + LLAMA_QKV, keep, CLPEFT_IDENTITY, net->n, none, a->qkv, queue));
+    TRY(clp_project(m, adapter, layer + LLAMA_QKV, keep, net->n, none, a->qkv, queue));
     TRY(rotate(m, a->qkv, 0, queue));
     TRY(attend(m, a, b, queue));
-    TRY(clp_project(m, adapter, layer + LLAMA_OUTPUT, keep, CLPEFT_IDENTITY, a->o, x, a->x1, queue));
+    TRY(clp_project(m, adapter, layer + LLAMA_OUTPUT, keep, a->o, x, a->x1, queue));
     TRY(norm(m, 2 * b + 1, a->x1, net->n, a->stat2, queue));
-    TRY(clp_project(m, adapter, layer + LLAMA_GATE_UP, keep, CLPEFT_IDENTITY, net->n, none, a->gate_up, queue));
+    TRY(clp_project(m, adapter, layer + LLAMA_GATE_UP, keep, net->n, none, a->gate_up, queue));
     TRY(swiglu(m, a, queue));
-    TRY(clp_project(m, adapter, layer + LLAMA_DOWN, keep, CLPEFT_IDENTITY, net->s, a->x1, y, queue));
+    TRY(clp_project(m, adapter, layer + LLAMA_DOWN, keep, net->s, a->x1, y, queue));
 out:
     return status;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 /* Bits of `flags` in product.cl and site_gradients.cl. */
-enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64 };
+enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64, BEFORE = 128, ACTIVATE = 256 };
 enum { GROUP_BYTES = 512 << 10 }; /* of column panels that stay in a second-level cache */
 enum { NARROW_ROWS = 3 };         /* ROWS of dot_rows.cl */
 enum { GRADIENT_TOKENS = 24 };    /* TOKENS of site_gradients.cl */
@@ -99,18 +99,19 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     const cl_mem sites = p->sites ? p->sites : some;
     const clpeft_view u = or_dummy(p->u, some), e = or_dummy(p->e, some), z = or_dummy(p->z, some),
                       g = or_dummy(p->g, some), bias = or_dummy(p->bias, some), slope = or_dummy(p->slope, some),
-                      residual = or_dummy(p->residual, some);
+                      residual = or_dummy(p->residual, some), before = or_dummy(p->before, some);
     const cl_float alpha = p->alpha, beta = p->beta;
     const cl_int f = (cl_int)p->f;
     const cl_int flags = (p->z.buf ? KEEP : 0) | (p->g.buf ? GAIN : 0) | (p->bias.buf ? BIAS : 0) |
                          (p->slope.buf ? SLOPE : 0) | (p->residual.buf ? RESIDUAL : 0) | (p->beta != 0 ? BETA : 0) |
-                         (p->sites ? SITES : 0);
+                         (p->sites ? SITES : 0) | (p->before.buf ? BEFORE : 0) |
+                         (!p->slope.buf && p->f != CLPEFT_IDENTITY ? ACTIVATE : 0);
     const clp_arg args[] = {
         SIZE(p->M),     SIZE(p->N),     SIZE(p->K),   SIZE(p->R),    SIZE(block),      BUFFER(p->a.buf),
         SIZE(p->a.off), SIZE(a_row),    SIZE(a_step), BUFFER(p->w),  SIZE(p->w_off),   SIZE(p->w_panel),
         SIZE(p->w_row), VIEW(u),        VIEW(e),      BUFFER(sites), VALUE(alpha),     VALUE(beta),
         VALUE(flags),   VALUE(f),       VIEW(z),      VIEW(g),       BUFFER(bias.buf), SIZE(bias.off),
-        VIEW(slope),    VIEW(residual), VIEW(p->c),
+        VIEW(slope),    VIEW(residual), VIEW(before), VIEW(p->c),
     };
     char options[96];
 

@@ -58,8 +58,8 @@ typedef struct {
     clpeft_view u, e;             /* [M,R] with rows up to a multiple of MR, [R,N] padded to whole vectors */
     cl_mem sites;                 /* table of clp_lowrank_table, or NULL */
     float alpha, beta;            /* beta 0: C is not read */
-    clpeft_view z, g, bias, slope, residual, c;
-    clpeft_activation f; /* of slope: v *= f'(slope) */
+    clpeft_view z, g, bias, slope, residual, before, c;
+    clpeft_activation f; /* of slope: v *= f'(slope); without slope of the result */
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 

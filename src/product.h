@@ -11,8 +11,10 @@ typedef struct {
     const clp_lowrank *low; /* NULL: no site */
     size_t T;
     clpeft_activation f;
-    clpeft_view x, y, residual; /* forward; in the backward y is dy */
-    clpeft_view dx;             /* backward; buf NULL: not asked for */
+    clpeft_view x, y, residual;   /* forward; in the backward y is dy */
+    clpeft_activation activation; /* forward: y = activation(...) */
+    clpeft_view before;           /* forward: y before its activation; buf NULL: not kept */
+    clpeft_view dx;               /* backward; buf NULL: not asked for */
     float accumulate;
     float dropout;         /* of the low-rank path, 0: none */
     uint64_t dropout_seed; /* of this layer and step */

@@ -89,16 +89,15 @@ static clpeft_status embed(const clpeft_model *m, clpeft_view x, cl_command_queu
                                  queue, 0, NULL, NULL);
 }
 
-/* y = residual + l * (f(x) W) */
-static clpeft_status branch(clpeft_model *m, const clpeft_adapter *adapter, size_t layer, int keep, clpeft_activation f,
-                            clpeft_view x, clpeft_view scale, clpeft_view residual, clpeft_view y,
-                            cl_command_queue queue)
+/* y = residual + l * (x W) */
+static clpeft_status branch(clpeft_model *m, const clpeft_adapter *adapter, size_t layer, int keep, clpeft_view x,
+                            clpeft_view scale, clpeft_view residual, clpeft_view y, cl_command_queue queue)
 {
     const size_t D = m->info.width;
     clpeft_status status = CLPEFT_OK;
 
-    if (!scale.buf) return clp_project(m, adapter, layer, keep, f, x, residual, y, queue);
-    TRY(clp_project(m, adapter, layer, keep, f, x, none, y, queue));
+    if (!scale.buf) return clp_project(m, adapter, layer, keep, x, residual, y, queue);
+    TRY(clp_project(m, adapter, layer, keep, x, none, y, queue));
     TRY(clpeft_scale_columns(m->ctx, m->T, D, y, scale, y, queue, 0, NULL, NULL));
     TRY(clpeft_add(m->ctx, m->T, D, 1, y, 1, residual, y, queue, 0, NULL, NULL));
 out:
@@ -116,12 +115,12 @@ static clpeft_status block_forward(clpeft_model *m, const clpeft_adapter *adapte
     clpeft_status status = CLPEFT_OK;
 
     TRY(norm(m, 2 * b, x, net->n, a->stat1, queue));
-    TRY(clp_project(m, adapter, layer + VIT_QKV, keep, CLPEFT_IDENTITY, net->n, none, a->qkv, queue));
+    TRY(clp_project(m, adapter, layer + VIT_QKV, keep, net->n, none, a->qkv, queue));
     TRY(clpeft_attention(m->ctx, &shape, m->row_start, q, k, v, a->o, a->lse, queue, 0, NULL, NULL));
-    TRY(branch(m, adapter, layer + VIT_OUTPUT, keep, CLPEFT_IDENTITY, a->o, net->scale[2 * b], x, a->x1, queue));
+    TRY(branch(m, adapter, layer + VIT_OUTPUT, keep, a->o, net->scale[2 * b], x, a->x1, queue));
     TRY(norm(m, 2 * b + 1, a->x1, net->n, a->stat2, queue));
-    TRY(clp_project(m, adapter, layer + VIT_UP, keep, CLPEFT_IDENTITY, net->n, none, a->p, queue));
-    TRY(branch(m, adapter, layer + VIT_DOWN, keep, net->act, a->p, net->scale[2 * b + 1], a->x1, y, queue));
+    TRY(clp_project_activated(m, adapter, layer + VIT_UP, keep, net->n, net->act, a->p, net->fp, queue));
+    TRY(branch(m, adapter, layer + VIT_DOWN, keep, net->fp, net->scale[2 * b + 1], a->x1, y, queue));
 out:
     return status;
 }

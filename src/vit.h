@@ -44,6 +44,7 @@ typedef struct {
     cl_mem stream, scratch; /* of x; of what follows */
     clpeft_view y, stat;    /* [T,D], [T,2]: of the last norm */
     clpeft_view n;          /* [T,D]: a norm's output, or dx times LayerScale */
+    clpeft_view fp;         /* [T,F]: p after the activation */
     clpeft_view dn;         /* [T,D] */
     clpeft_view dsum;       /* [T,H] */
 } clp_vit_net;

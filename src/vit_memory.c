@@ -15,9 +15,9 @@ static size_t lay_out_acts(const clpeft_model *model, clp_vit_acts *a, cl_mem bu
     a->lse = clp_carve(&at, T, i->heads);
     a->x1 = clp_carve(&at, T, D);
     a->stat2 = clp_carve(&at, T, 2);
+    if (model->options.forward_only) return at.off;
     again = at;
     a->p = clp_carve(&at, T, i->ffn);
-    if (model->options.forward_only) return at.off;
     a->dqkv = clp_carve(&again, T, 3 * D);
     a->d_o = clp_carve(&again, T, D);
     return at.off > again.off ? at.off : again.off;
@@ -32,6 +32,7 @@ static size_t lay_out_scratch(const clpeft_model *model, cl_mem buf)
     net->y = clp_carve(&at, T, D);
     net->stat = clp_carve(&at, T, 2);
     net->n = clp_carve(&at, T, D);
+    net->fp = clp_carve_operand(&at, T, model->info.ffn);
     if (model->options.forward_only) return at.off;
     net->dn = clp_carve(&at, T, D);
     net->dsum = clp_carve(&at, T, model->info.heads);

@@ -9,6 +9,7 @@ static const tiny variants[] = {
     { .act = "relu", .type = "roberta", .prefix = "roberta." },
     { .act = "silu", .dtype = CLPEFT_F16 },
     { .act = "gelu", .V = 37, .P = 12, .D = 64, .H = 1, .F = 16, .L = 1 },
+    { .act = "silu", .V = 37, .P = 12, .D = 16, .H = 2, .F = 1024, .L = 1 }, /* rows of 4 KB */
 };
 
 START_TEST(hidden_states_match_float64)
