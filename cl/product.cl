@@ -84,9 +84,9 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             int l = 0;
             if (a_step == 1 && w_row == NR) /* Packed: four steps at a time, which differ by constants. */
                 for (; l + 4 <= depth; l += 4, ahead += NR) {
-                    const size_t m0 = i * MR, n = n0, r = l / 4;
+                    const size_t m0 = i * MR, n = n0, r = l / 16;
                     PREFETCH(ahead, NR * sizeof(W_TYPE));
-                    if (r < (size_t)rows) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
+                    if (l % 16 == 0 && r < (size_t)rows) { /* for the epilogue: a line or two of each row, which a CPU does not guess */
                         PREFETCH_TO_WRITE(AT(c), 4 * NR);
                         if (flags & KEEP && site.s2 >= 0) PREFETCH_TO_WRITE(z + z_off + (m0 + r) * z_ld + site.s2, 4 * NR);
                         if (flags & BEFORE) PREFETCH_TO_WRITE(AT(before), 4 * NR);
