@@ -1,8 +1,8 @@
 /* attention.cl - per sequence and head h:  P = softmax(scale Q K^T),  O = P V,  lse_i = log(sum_j exp(scale q_i . k_j))
  *   q, o [T,H D]  k, v [T,Hk D]  lse [T,H]   head h reads key head h / group, group = H / Hk
- * A work item has VW consecutive queries of a head on its lanes: no sum crosses lanes. It has the scores of KB keys at a time;
+ * A work item has VECTORS VW consecutive queries of a head on its lanes: no sum crosses lanes. It has the scores of KB keys at a time;
  * largest, the denominator sum and O follow from block to block (online softmax, arXiv 2205.14135).
- * Launch: global (ceil(max_length / VW) to a multiple of WG, H, S), local (WG,1,1).
+ * Launch: global (ceil(max_length / (VECTORS VW)) to a multiple of WG, H, S), local (WG,1,1).
  * -D D= head size   -D CAUSAL= 1: keys up to the query   -D CACHED= 1: one sequence, its first query is at position `first`,
  * k and v have first + T rows, no lse */
 #include "lanes.cl"
@@ -19,34 +19,43 @@ void attention(SEQUENCES, ulong first, uint group, float scale, IN(q), IN(k), IN
     const int length = (int)(SEQUENCE_START(get_global_id(2) + 1) - start);
 #endif
     const ulong column = get_global_id(1) * D, key_column = get_global_id(1) / group * D;
-    const int i0 = (int)get_global_id(0) * VW, mine = min(VW, length - i0);
+    const int i0 = (int)get_global_id(0) * VECTORS * VW, mine = min(VECTORS * VW, length - i0), vectors = mine > VW ? 2 : 1;
     const int n_keys = (int)first + (CAUSAL ? i0 + mine : length);
     if (mine <= 0) return;
 
-    V queries[D], out[D], p[KB], largest = -FLT_MAX, sum = 0.0f;
-    load_columns(queries, AT(q, start + i0, column), q_ld, mine);
-    for (int c = 0; c < D; c++) out[c] = 0.0f;
+    V queries[VECTORS * D], out[VECTORS * D], p[VECTORS * KB], largest[VECTORS], sum[VECTORS];
+    for (int vec = 0; vec < vectors; vec++) {
+        load_columns(queries + vec, AT(q, start + i0 + vec * VW, column), q_ld, rows_of(mine, vec));
+        largest[vec] = -FLT_MAX, sum[vec] = 0.0f;
+    }
+    for (int c = 0; c < VECTORS * D; c++) out[c] = 0.0f;
     for (int j0 = 0; j0 < n_keys; j0 += KB) {
         const int n = min(KB, n_keys - j0);
-        dot_rows(p, queries, AT(k, start + j0, key_column), k_ld, n);
-        const V before = largest;
-        for (int j = 0; j < n; j++) {
-            V x = scale * p[j];
-            if (CAUSAL) x = (int)first + i0 + LANES < j0 + j ? (V)(-INFINITY) : x;
-            largest = largest < x ? x : largest;
-            p[j] = x;
+        dot_rows(p, queries, vectors, AT(k, start + j0, key_column), k_ld, n);
+        for (int vec = 0; vec < vectors; vec++) {
+            V *pv = p + vec, top = largest[vec], total = sum[vec];
+            for (int j = 0; j < n; j++) {
+                V x = scale * pv[VECTORS * j];
+                if (CAUSAL) x = (int)first + i0 + vec * VW + LANES < j0 + j ? (V)(-INFINITY) : x;
+                top = top < x ? x : top;
+                pv[VECTORS * j] = x;
+            }
+            const V fade = exp_lanes(largest[vec] - top);
+            total *= fade;
+            for (int c = 0; c < D; c++) out[VECTORS * c + vec] *= fade;
+            for (int j = 0; j < n; j++) {
+                const V e = exp_lanes(pv[VECTORS * j] - top);
+                pv[VECTORS * j] = e;
+                total += e;
+            }
+            largest[vec] = top, sum[vec] = total;
         }
-        const V fade = exp_lanes(before - largest);
-        sum *= fade;
-        for (int c = 0; c < D; c++) out[c] *= fade;
-        for (int j = 0; j < n; j++) {
-            p[j] = exp_lanes(p[j] - largest);
-            sum += p[j];
-        }
-        add_rows(out, p, AT(v, start + j0, key_column), v_ld, n);
+        add_rows(out, p, vectors, AT(v, start + j0, key_column), v_ld, n);
     }
-    const V factor = 1.0f / sum;
-    for (int c = 0; c < D; c++) out[c] *= factor;
-    store_columns(out, AT(o, start + i0, column), o_ld, mine);
-    if (!CACHED) store_values(largest + log(sum), AT(lse, start + i0, get_global_id(1)), lse_ld, mine);
+    for (int vec = 0; vec < vectors; vec++) {
+        const V factor = 1.0f / sum[vec];
+        for (int c = 0; c < D; c++) out[VECTORS * c + vec] *= factor;
+        store_columns(out + vec, AT(o, start + i0 + vec * VW, column), o_ld, rows_of(mine, vec));
+        if (!CACHED) store_values(largest[vec] + log(sum[vec]), AT(lse, start + i0 + vec * VW, get_global_id(1)), lse_ld, rows_of(mine, vec));
+    }
 }

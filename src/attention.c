@@ -9,7 +9,7 @@
 typedef struct {
     size_t T, H, queries, keys; /* columns of q, of k */
     size_t by_query[3], by_key[3], all[3],
-        local[3];  /* work items: VW queries or keys each, or a sequence; of a group */
+        local[3];  /* work items: rows of queries or keys each, or a sequence; of a group */
     cl_uint group; /* query heads of a key head */
     cl_float scale;
     int fused; /* enough work for all[] */
@@ -44,7 +44,8 @@ static void prepare(const clp_stream *s, const clpeft_attention_shape *p, attent
 {
     const size_t VW = s->ctx->tuning.vector, WG = s->ctx->tuning.group;
     const size_t longest = p->max_length < p->T ? p->max_length : p->T;
-    const size_t blocks = clp_round_up((longest + VW - 1) / VW, WG);
+    const size_t rows = VW >= 8 ? 2 * VW : VW; /* VECTORS of cl/lanes.cl */
+    const size_t blocks = clp_round_up((longest + rows - 1) / rows, WG);
 
     *a = (attention){ .T = p->T,
                       .H = p->H,
