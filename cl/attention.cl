@@ -19,7 +19,7 @@ void attention(SEQUENCES, ulong first, uint group, float scale, IN(q), IN(k), IN
     const int length = (int)(SEQUENCE_START(get_global_id(2) + 1) - start);
 #endif
     const ulong column = get_global_id(1) * D, key_column = get_global_id(1) / group * D;
-    const int i0 = (int)get_global_id(0) * VECTORS * VW, mine = min(VECTORS * VW, length - i0), vectors = mine > VW ? 2 : 1;
+    const int i0 = (int)get_global_id(0) * VECTORS * VW, mine = min(VECTORS * VW, length - i0), vectors = vectors_of(mine);
     const int n_keys = (int)first + (CAUSAL ? i0 + mine : length);
     if (mine <= 0) return;
 

@@ -53,7 +53,7 @@ void attention_dq(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(o)
     for (ulong head = head0; head < head0 + heads; head++) {
         const ulong column = head * D, key_column = head / group * D;
         for (int i0 = first; i0 < last; i0 += VECTORS * VW) {
-            const int mine = min(VECTORS * VW, length - i0), vectors = mine > VW ? 2 : 1, n_keys = CAUSAL ? i0 + mine : length;
+            const int mine = min(VECTORS * VW, length - i0), vectors = vectors_of(mine), n_keys = CAUSAL ? i0 + mine : length;
             V queries[VECTORS * D], gradient[VECTORS * D], out[VECTORS * D], p[VECTORS * KB], ds[VECTORS * KB], sum[VECTORS], norm[VECTORS];
             for (int vec = 0; vec < vectors; vec++) {
                 const ulong row = start + i0 + vec * VW;
@@ -95,7 +95,7 @@ void attention_dkv(SEQUENCES, uint group, float scale, IN(q), IN(k), IN(v), IN(l
 {
     const ulong start = SEQUENCE_START(get_global_id(2)), key_head = get_global_id(1), column = key_head * D;
     const int length = (int)(SEQUENCE_START(get_global_id(2) + 1) - start), j0 = (int)get_global_id(0) * VECTORS * VW;
-    const int mine = min(VECTORS * VW, length - j0), vectors = mine > VW ? 2 : 1;
+    const int mine = min(VECTORS * VW, length - j0), vectors = vectors_of(mine);
     if (mine <= 0) return;
 
     V keys[VECTORS * D], values[VECTORS * D], out_k[VECTORS * D], out_v[VECTORS * D], p[VECTORS * KB], ds[VECTORS * KB];

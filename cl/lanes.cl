@@ -127,7 +127,12 @@ static inline void add_rows(V *t, const V *p, int vectors, __global const float 
     }
 }
 
-/* Rows of vector v of a tile that has `mine`. */
+/* Vectors of a tile that has `mine` rows, and rows of vector v. */
+static inline int vectors_of(int mine)
+{
+    return VECTORS == 2 && mine > VW ? 2 : 1;
+}
+
 static inline int rows_of(int mine, int v)
 {
     return min(VW, mine - v * VW);

@@ -2,10 +2,13 @@
  * a word for it: on CPUs OpenCL's prefetch() does nothing, and SPIR-V has no word. */
 #define PREFETCH(p, bytes)
 #define PREFETCH_TO_WRITE(p, bytes)
+#define PREFETCHES 0
 #if (defined(__x86_64__) || defined(__aarch64__)) && defined(__has_builtin)
 #if __has_builtin(__builtin_prefetch)
 #undef PREFETCH
 #undef PREFETCH_TO_WRITE
+#undef PREFETCHES
+#define PREFETCHES 1
 #define EVERY_LINE(p, bytes, write) \
     for (int line = 0; line < (int)(bytes); line += 64) __builtin_prefetch((__global const char *)(p) + line, write)
 #define PREFETCH(p, bytes) EVERY_LINE(p, bytes, 0)

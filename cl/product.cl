@@ -82,7 +82,9 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             ALL_ROWS(TAKE_BACK)
             size_t at = 0;
             int l = 0;
-            if (a_step == 1 && w_row == NR) /* Packed: four steps at a time, which differ by constants. */
+#if VW > 4 || PREFETCHES
+            if (a_step == 1 && w_row == NR) /* Packed: four steps at a time, which differ by constants.
+                                            * Not for llvmpipe, which compiles it for minutes. */
                 for (; l + 4 <= depth; l += 4, ahead += NR) {
                     const size_t m0 = i * MR, n = n0, r = l / 16;
                     PREFETCH(ahead, NR * sizeof(W_TYPE));
@@ -95,6 +97,7 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                     }
                     STEP(1, NR) STEP(1, NR) STEP(1, NR) STEP(1, NR)
                 }
+#endif
             for (; l < depth; l++) STEP(a_step, w_row)
             if (k0 + DEPTH >= K) {
                 __global const float *uu = u + u_off + i * MR * u_ld, *ee = e + e_off + n0;
