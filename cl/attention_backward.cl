@@ -23,7 +23,7 @@ static inline void add_products(__global float *x, ulong ld, int fresh, const V 
 #define TWO (D % (2 * VW) == 0)
 #define FIRST(j)                                                                                                       \
     __global float *x##j = x + min(j0 + j, n - 1) * ld + c;                                                            \
-    const float *p##j = (const float *)(p + VECTORS * min(j0 + j, n - 1));                                                       \
+    const float *p##j = (const float *)(p + VECTORS * min(j0 + j, n - 1));                                             \
     V s##j = j0 < fresh ? LOAD(x##j) : (V)(0.0f), t##j = TWO && j0 < fresh ? LOAD(x##j + VW) : (V)(0.0f);
 #define NEXT(j) s##j = fma((V)(p##j[i]), y0, s##j); if (TWO) t##j = fma((V)(p##j[i]), y1, t##j);
 #define LAST(j) PREFETCH_TO_WRITE(x##j + D, 8 * VW); STORE(s##j, x##j); if (TWO) STORE(t##j, x##j + VW);

@@ -1,5 +1,5 @@
 /* prefetch.cl - ask for the cache lines of `bytes` from p on, to read or to write them, where a kernel is compiled to machine code that has
- * a word for it: on CPUs OpenCL's prefetch() does nothing, and SPIR-V has no word. */
+ * a word for it: on CPUs OpenCL's prefetch() does nothing, and SPIR-V has no word. PREFETCHES: whether it has. */
 #define PREFETCH(p, bytes)
 #define PREFETCH_TO_WRITE(p, bytes)
 #define PREFETCHES 0

@@ -34,7 +34,7 @@ static inline V LOAD_W(__global const ushort *p)
 #define RESIDUAL 16 /* v += residual[m,n] */
 #define BETA 32    /* v += beta C[m,n] */
 #define BEFORE 128 /* before[m,n] = v */
-#define ACTIVATE 256 /* v = f(v) */
+#define ACTIVATE 256 /* v = f(v); C = v */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
@@ -83,8 +83,8 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             size_t at = 0;
             int l = 0;
 #if VW > 4 || PREFETCHES
-            if (a_step == 1 && w_row == NR) /* Packed: four steps at a time, which differ by constants.
-                                            * Not for llvmpipe, which compiles it for minutes. */
+            /* Packed: four steps at a time, which differ by constants. Not for llvmpipe, which has too much to compile as it is. */
+            if (a_step == 1 && w_row == NR)
                 for (; l + 4 <= depth; l += 4, ahead += NR) {
                     const size_t m0 = i * MR, n = n0, r = l / 16;
                     PREFETCH(ahead, NR * sizeof(W_TYPE));

@@ -59,7 +59,7 @@ typedef struct {
     cl_mem sites;                 /* table of clp_lowrank_table, or NULL */
     float alpha, beta;            /* beta 0: C is not read */
     clpeft_view z, g, bias, slope, residual, before, c;
-    clpeft_activation f; /* of slope: v *= f'(slope); without slope of the result */
+    clpeft_activation f; /* with slope: v *= f'(slope); otherwise C = f(v), and before = v */
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 
