@@ -33,13 +33,17 @@ void attention(SEQUENCES, ulong first, uint group, float scale, IN(q), IN(k), IN
         const int n = min(KB, n_keys - j0);
         dot_rows(p, queries, vectors, AT(k, start + j0, key_column), k_ld, n);
         for (int vec = 0; vec < vectors; vec++) {
-            V *pv = p + vec, top = largest[vec], total = sum[vec];
-            for (int j = 0; j < n; j++) {
-                V x = scale * pv[VECTORS * j];
-                if (CAUSAL) x = (int)first + i0 + vec * VW + LANES < j0 + j ? (V)(-INFINITY) : x;
-                top = top < x ? x : top;
-                pv[VECTORS * j] = x;
+            V *pv = p + vec, top = largest[vec], other = top, total = sum[vec];
+            for (int j = 0; j < n; j += 2) { /* two chains of comparisons; after the last key there is a copy of it */
+                V x = scale * pv[VECTORS * j], y = scale * pv[VECTORS * (j + 1)];
+                if (CAUSAL) {
+                    x = (int)first + i0 + vec * VW + LANES < j0 + j ? (V)(-INFINITY) : x;
+                    y = (int)first + i0 + vec * VW + LANES < j0 + j + 1 ? (V)(-INFINITY) : y;
+                }
+                top = top < x ? x : top, other = other < y ? y : other;
+                pv[VECTORS * j] = x, pv[VECTORS * (j + 1)] = y;
             }
+            top = top < other ? other : top;
             const V fade = exp_lanes(largest[vec] - top);
             total *= fade;
             for (int c = 0; c < D; c++) out[VECTORS * c + vec] *= fade;
