@@ -38,7 +38,8 @@ static inline V LOAD_W(__global const ushort *p)
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
- * would have each row's load wait for an addition. The epilogue is a loop over a copy of the tile in memory, or compilers are busy for long.
+ * would have each row's load wait for an addition. An epilogue of more than bias, residual and beta is a loop over a copy of the tile in memory,
+ * or compilers are busy for long.
  * tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
 #define ALL_ROWS CAT(ALL, MR)
@@ -48,6 +49,15 @@ static inline V LOAD_W(__global const ushort *p)
 #define STEP(of_a, of_w) { const V b0 = LOAD_W(b), b1 = LOAD_W(b + VW); ALL_ROWS(NEXT) at += of_a, b += of_w; }
 #define SAVE(r) STORE(acc[r][0], kept + r * NR), STORE(acc[r][1], kept + r * NR + VW);
 #define LOW(r) ROW(uu[r * u_ld + l], r)
+
+/* The end of most products, without a copy: a row of a whole panel. */
+#define FINISH(r)                                                                                          \
+    if (r < rows) {                                                                                        \
+        V v0 = fma((V)(alpha), acc[r][0], shift0), v1 = fma((V)(alpha), acc[r][1], shift1);                \
+        if (flags & RESIDUAL) v0 += LOAD(more), v1 += LOAD(more + VW), more += residual_ld;                \
+        if (flags & BETA) v0 = fma((V)(beta), LOAD(c_row), v0), v1 = fma((V)(beta), LOAD(c_row + VW), v1); \
+        STORE(v0, c_row), STORE(v1, c_row + VW), c_row += c_ld;                                            \
+    }
 
 #define AT(x) (x + x##_off + (m0 + r) * x##_ld + n)
 #define TAKE(p) (whole ? LOAD(p) : load_some(p, lanes))
@@ -105,6 +115,13 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                     const V b0 = LOAD(ee + l * e_ld), b1 = LOAD(ee + l * e_ld + VW);
                     ALL_ROWS(LOW)
                 }
+            }
+            if (k0 + DEPTH >= K && n0 + NR <= N && !(flags & ~(BIAS | RESIDUAL | BETA | SITES))) {
+                __global const float *shift = bias + bias_off + n0, *more = residual + residual_off + i * MR * residual_ld + n0;
+                const V shift0 = flags & BIAS ? LOAD(shift) : (V)(0.0f), shift1 = flags & BIAS ? LOAD(shift + VW) : (V)(0.0f);
+                __global float *c_row = c + c_off + i * MR * c_ld + n0;
+                ALL_ROWS(FINISH)
+                continue;
             }
             ALL_ROWS(SAVE)
             if (k0 + DEPTH < K) continue;
