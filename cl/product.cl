@@ -38,8 +38,8 @@ static inline V LOAD_W(__global const ushort *p)
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
- * would have each row's load wait for an addition. An epilogue of more than bias, residual and beta is a loop over a copy of the tile in memory,
- * or compilers are busy for long.
+ * would have each row's load wait for an addition. An epilogue with an activation is a loop over a copy of the tile in memory, or compilers are
+ * busy for long.
  * tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
 #define ALL_ROWS CAT(ALL, MR)
@@ -53,7 +53,9 @@ static inline V LOAD_W(__global const ushort *p)
 /* The end of most products, without a copy: a row of a whole panel. */
 #define FINISH(r)                                                                                          \
     if (r < rows) {                                                                                        \
-        V v0 = fma((V)(alpha), acc[r][0], shift0), v1 = fma((V)(alpha), acc[r][1], shift1);                \
+        V v0 = alpha * acc[r][0], v1 = alpha * acc[r][1];                                                  \
+        if (keeps) STORE(v0, z_row), STORE(v1, z_row + VW), z_row += z_ld;                                 \
+        v0 = fma(v0, gain0, shift0), v1 = fma(v1, gain1, shift1);                                          \
         if (flags & RESIDUAL) v0 += LOAD(more), v1 += LOAD(more + VW), more += residual_ld;                \
         if (flags & BETA) v0 = fma((V)(beta), LOAD(c_row), v0), v1 = fma((V)(beta), LOAD(c_row + VW), v1); \
         STORE(v0, c_row), STORE(v1, c_row + VW), c_row += c_ld;                                            \
@@ -116,10 +118,13 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                     ALL_ROWS(LOW)
                 }
             }
-            if (k0 + DEPTH >= K && n0 + NR <= N && !(flags & ~(BIAS | RESIDUAL | BETA | SITES))) {
-                __global const float *shift = bias + bias_off + n0, *more = residual + residual_off + i * MR * residual_ld + n0;
+            const int keeps = flags & KEEP && site.s2 >= 0;
+            if (k0 + DEPTH >= K && n0 + NR <= N && !(flags & (SLOPE | BEFORE | ACTIVATE))) {
+                __global const float *gain = g + g_off + n0, *shift = bias + bias_off + n0;
+                const V gain0 = flags & GAIN ? LOAD(gain) : (V)(1.0f), gain1 = flags & GAIN ? LOAD(gain + VW) : (V)(1.0f);
                 const V shift0 = flags & BIAS ? LOAD(shift) : (V)(0.0f), shift1 = flags & BIAS ? LOAD(shift + VW) : (V)(0.0f);
-                __global float *c_row = c + c_off + i * MR * c_ld + n0;
+                __global const float *more = residual + residual_off + i * MR * residual_ld + n0;
+                __global float *c_row = c + c_off + i * MR * c_ld + n0, *z_row = z + z_off + i * MR * z_ld + (keeps ? site.s2 : 0);
                 ALL_ROWS(FINISH)
                 continue;
             }
@@ -132,7 +137,7 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                 const V shift = flags & BIAS ? TAKE(bias + bias_off + n) : (V)(0.0f);
                 for (int r = 0; r < rows; r++) {
                     V t = alpha * LOAD(kept + r * NR + v * VW);
-                    if (flags & KEEP && site.s2 >= 0) STORE(t, z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
+                    if (keeps) STORE(t, z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
                     if (flags & (GAIN | BIAS)) t = fma(t, gain, shift);
                     if (flags & SLOPE) t *= activate_slope(f, TAKE(AT(x)));
                     if (flags & RESIDUAL) t += TAKE(AT(residual));
