@@ -115,7 +115,7 @@ static inline void add_rows(V *t, const V *p, int vectors, __global const float 
         if (VECTORS == 2 && vectors == 2) {
             for (int j = 0; j < n; j++, row += ld) {
                 const V y = p[VECTORS * j], z = p[VECTORS * j + VECTORS - 1];
-                PREFETCH(row + D, 4);
+                PREFETCH(row + D, 4); /* the next head's */
                 ALL_COLUMNS(MORE_BOTH)
             }
         } else {

@@ -7,6 +7,7 @@
  * Launch: global panels of a group, blocks of rows, groups of panels (panel.c) */
 #include "prefetch.cl"
 #define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
+#define WRITTEN_OUT (VW > 4 || PREFETCHES) /* what can be left out is, for llvmpipe, which takes minutes to compile the rest */
 
 #if WT == 0
 #define W_TYPE float
@@ -94,8 +95,8 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             ALL_ROWS(TAKE_BACK)
             size_t at = 0;
             int l = 0;
-#if VW > 4 || PREFETCHES
-            /* Packed: four steps at a time, which differ by constants. Not for llvmpipe, which has too much to compile as it is. */
+#if WRITTEN_OUT
+            /* Packed: four steps at a time, which differ by constants. */
             if (a_step == 1 && w_row == NR)
                 for (; l + 4 <= depth; l += 4, ahead += NR) {
                     const size_t m0 = i * MR, n = n0, r = l / 16;
@@ -119,6 +120,7 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                 }
             }
             const int keeps = flags & KEEP && site.s2 >= 0;
+#if WRITTEN_OUT
             if (k0 + DEPTH >= K && n0 + NR <= N && !(flags & (SLOPE | BEFORE | ACTIVATE))) {
                 __global const float *gain = g + g_off + n0, *shift = bias + bias_off + n0;
                 const V gain0 = flags & GAIN ? LOAD(gain) : (V)(1.0f), gain1 = flags & GAIN ? LOAD(gain + VW) : (V)(1.0f);
@@ -128,6 +130,7 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                 ALL_ROWS(FINISH)
                 continue;
             }
+#endif
             ALL_ROWS(SAVE)
             if (k0 + DEPTH < K) continue;
             for (int v = 0; v < 2 && n0 + v * VW < N; v++) {
