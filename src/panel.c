@@ -187,7 +187,8 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
                          p->N / (2 * vector) + 2;
     const size_t most = MOST_STEPS / steps + 1, wanted = slices(s->ctx, p->T);
     const size_t launches = (p->T + wanted * most - 1) / (wanted * most), pieces = launches * wanted;
-    const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows, parts = all < wanted ? all : wanted;
+    const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows,
+                 parts = all < wanted ? all : wanted;
     const cl_int f = (cl_int)p->f;
     cl_int flags = (p->g.buf ? GRADIENT_GAIN : 0) | (p->kept.buf ? GRADIENT_DG : 0) | GRADIENT_FIRST;
     clpeft_status status = CLPEFT_OK;
