@@ -39,8 +39,8 @@ static inline V LOAD_W(__global const ushort *p)
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
- * would have each row's load wait for an addition. An epilogue with an activation is a loop over a copy of the tile in memory, or compilers are
- * busy for long.
+ * would have each row's load wait for an addition. An epilogue with an activation, or of the last panel where it is not whole, is a loop over a
+ * copy of the tile in memory, or compilers are busy for long: the order of its steps is FINISH's.
  * tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
 #define ALL_ROWS CAT(ALL, MR)
