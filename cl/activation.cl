@@ -33,34 +33,46 @@ static inline V sigmoid(V x)
 #define TANH_1 1.5957691216f /* 2 sqrt(2 / pi) */
 #define TANH_3 0.0713548163f /* 0.044715 times that */
 
+/* f(x), and f'(x) with little more work. */
+static inline V activate_both(int f, V x, V *slope)
+{
+    if (f == F_GELU) {
+        const V e = exp_lanes(-0.5f * x * x), g = normal(x, e);
+        *slope = fma(x * 0.3989422804f, e, g); /* 1 / sqrt(2 pi) */
+        return x * g;
+    }
+    if (f == F_GELU_TANH) {
+        const V s = x * x, g = sigmoid(x * fma((V)(TANH_3), s, (V)(TANH_1)));
+        *slope = fma(x * g * (1.0f - g), fma((V)(3.0f * TANH_3), s, (V)(TANH_1)), g);
+        return x * g;
+    }
+    if (f == F_SILU) {
+        const V g = sigmoid(x);
+        *slope = fma(x * g, 1.0f - g, g);
+        return x * g;
+    }
+    if (f == F_RELU) {
+        *slope = select((V)(0.0f), (V)(1.0f), x > (V)(0.0f));
+        return select(x, (V)(0.0f), x < (V)(0.0f)); /* NaN stays */
+    }
+    if (f == F_TANH) {
+        const V t = tanh(x);
+        *slope = fma(-t, t, (V)(1.0f));
+        return t;
+    }
+    *slope = (V)(1.0f);
+    return x;
+}
+
 static inline V activate(int f, V x)
 {
-    if (f == F_GELU) return x * normal(x, exp_lanes(-0.5f * x * x));
-    if (f == F_GELU_TANH) return x * sigmoid(x * fma((V)(TANH_3), x * x, (V)(TANH_1)));
-    if (f == F_SILU) return x * sigmoid(x);
-    if (f == F_RELU) return select(x, (V)(0.0f), x < (V)(0.0f)); /* NaN stays */
-    if (f == F_TANH) return tanh(x);
-    return x;
+    V slope;
+    return activate_both(f, x, &slope);
 }
 
 static inline V activate_slope(int f, V x)
 {
-    if (f == F_GELU) {
-        const V e = exp_lanes(-0.5f * x * x);
-        return fma(x * 0.3989422804f, e, normal(x, e)); /* 1 / sqrt(2 pi) */
-    }
-    if (f == F_GELU_TANH) {
-        const V s = x * x, g = sigmoid(x * fma((V)(TANH_3), s, (V)(TANH_1)));
-        return fma(x * g * (1.0f - g), fma((V)(3.0f * TANH_3), s, (V)(TANH_1)), g);
-    }
-    if (f == F_SILU) {
-        const V g = sigmoid(x);
-        return fma(x * g, 1.0f - g, g);
-    }
-    if (f == F_RELU) return select((V)(0.0f), (V)(1.0f), x > (V)(0.0f));
-    if (f == F_TANH) {
-        const V t = tanh(x);
-        return fma(-t, t, (V)(1.0f));
-    }
-    return (V)(1.0f);
+    V slope;
+    activate_both(f, x, &slope);
+    return slope;
 }

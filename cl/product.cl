@@ -36,10 +36,11 @@ static inline V LOAD_W(__global const ushort *p)
 #define BETA 32    /* v += beta C[m,n] */
 #define BEFORE 128 /* before[m,n] = v */
 #define ACTIVATE 256 /* v = f(v); C = v */
+#define SLOPES 512   /* x and before hold f' in the place of its argument */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
- * would have each row's load wait for an addition. An epilogue with an activation, or of the last panel where it is not whole, is a loop over a
+ * would have each row's load wait for an addition. An epilogue that computes an activation, or of the last panel where it is not whole, is a loop over a
  * copy of the tile in memory, or compilers are busy for long: the order of its steps is FINISH's.
  * tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
@@ -57,6 +58,7 @@ static inline V LOAD_W(__global const ushort *p)
         V v0 = alpha * acc[r][0], v1 = alpha * acc[r][1];                                                  \
         if (keeps) STORE(v0, z_row), STORE(v1, z_row + VW), z_row += z_ld;                                 \
         v0 = fma(v0, gain0, shift0), v1 = fma(v1, gain1, shift1);                                          \
+        if (flags & SLOPE) v0 *= LOAD(x_row), v1 *= LOAD(x_row + VW), x_row += x_ld;                       \
         if (flags & RESIDUAL) v0 += LOAD(more), v1 += LOAD(more + VW), more += residual_ld;                \
         if (flags & BETA) v0 = fma((V)(beta), LOAD(c_row), v0), v1 = fma((V)(beta), LOAD(c_row + VW), v1); \
         STORE(v0, c_row), STORE(v1, c_row + VW), c_row += c_ld;                                            \
@@ -121,10 +123,11 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
             }
             const int keeps = flags & KEEP && site.s2 >= 0;
 #if WRITTEN_OUT
-            if (k0 + DEPTH >= K && n0 + NR <= N && !(flags & (SLOPE | BEFORE | ACTIVATE))) {
+            if (k0 + DEPTH >= K && n0 + NR <= N && !(flags & (BEFORE | ACTIVATE)) && (flags & SLOPES || !(flags & SLOPE))) {
                 __global const float *gain = g + g_off + n0, *shift = bias + bias_off + n0;
                 const V gain0 = flags & GAIN ? LOAD(gain) : (V)(1.0f), gain1 = flags & GAIN ? LOAD(gain + VW) : (V)(1.0f);
                 const V shift0 = flags & BIAS ? LOAD(shift) : (V)(0.0f), shift1 = flags & BIAS ? LOAD(shift + VW) : (V)(0.0f);
+                __global const float *x_row = x + x_off + i * MR * x_ld + n0;
                 __global const float *more = residual + residual_off + i * MR * residual_ld + n0;
                 __global float *c_row = c + c_off + i * MR * c_ld + n0, *z_row = z + z_off + i * MR * z_ld + (keeps ? site.s2 : 0);
                 ALL_ROWS(FINISH)
@@ -142,11 +145,15 @@ __kernel ONE void product(ulong M, ulong N, ulong K, ulong R, ulong block, __glo
                     V t = alpha * LOAD(kept + r * NR + v * VW);
                     if (keeps) STORE(t, z + z_off + (m0 + r) * z_ld + site.s2 + v * VW);
                     if (flags & (GAIN | BIAS)) t = fma(t, gain, shift);
-                    if (flags & SLOPE) t *= activate_slope(f, TAKE(AT(x)));
+                    if (flags & SLOPE) t *= flags & SLOPES ? TAKE(AT(x)) : activate_slope(f, TAKE(AT(x)));
                     if (flags & RESIDUAL) t += TAKE(AT(residual));
                     if (flags & BETA) t = fma((V)(beta), TAKE(AT(c)), t);
-                    if (flags & BEFORE) PUT(t, AT(before))
-                    if (flags & ACTIVATE) t = activate(f, t);
+                    if (flags & (BEFORE | ACTIVATE)) {
+                        V slope;
+                        const V value = activate_both(f, t, &slope);
+                        if (flags & BEFORE) PUT(flags & SLOPES ? slope : t, AT(before))
+                        t = value;
+                    }
                     PUT(t, AT(c))
                 }
             }

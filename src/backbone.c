@@ -109,11 +109,19 @@ clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, si
     return project(model, adapter, layer, keep, &call, queue);
 }
 
+/* Of the activation before a layer its backward needs the slopes, and a site the value as well; products on packed weights
+ * make the slopes beside the value, with little more work. */
+static int slopes_do(const clpeft_model *model, const clpeft_adapter *adapter, size_t layer)
+{
+    return model->ctx->tuning.panel && !clp_lowrank_find(adapter, model->layers[layer].linear);
+}
+
 clpeft_status clp_project_activated(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
                                     clpeft_view x, clpeft_activation f, clpeft_view before, clpeft_view y,
                                     cl_command_queue queue)
 {
     clp_layer_call call = { .x = x, .y = y, .activation = f, .before = keep ? before : none };
+    call.slopes = slopes_do(model, adapter, layer + 1);
     return project(model, adapter, layer, keep, &call, queue);
 }
 
@@ -121,8 +129,15 @@ clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, siz
                                clpeft_view x, clpeft_view dy, float accumulate, clpeft_view dx, cl_command_queue queue)
 {
     const clpeft_view tape = { tape_slot(model, layer)->tape, 0, 1 };
-    return clpeft_linear_backward(model->layers[layer].linear, adapter, model->T, f, x, tape, dy, accumulate,
-                                  layer == model->lowest ? none : dx, model->ws, queue, 0, NULL, NULL);
+    clp_layer_call call = { .linear = model->layers[layer].linear,
+                            .T = model->T,
+                            .f = f,
+                            .x = x,
+                            .y = dy,
+                            .dx = layer == model->lowest ? none : dx,
+                            .accumulate = accumulate };
+    call.slopes = f != CLPEFT_IDENTITY && slopes_do(model, adapter, layer);
+    return clp_linear_backward(&call, adapter, tape, model->ws, queue, 0, NULL, NULL);
 }
 
 clpeft_view clp_carve(clpeft_view *from, size_t rows, size_t cols)

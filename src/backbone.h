@@ -91,7 +91,8 @@ clpeft_status clp_model_prepare(clpeft_model *model, const clpeft_adapter *adapt
  * with a site, dx is not computed. */
 clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep, clpeft_view x,
                           clpeft_view residual, clpeft_view y, cl_command_queue queue);
-/* y = f(the layer's output), which goes to `before` when a backward needs it (keep). */
+/* y = f(the layer's output). What the backward of the next layer takes as x (keep) goes to `before`: the argument of f, or
+ * its slopes where these will do. */
 clpeft_status clp_project_activated(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
                                     clpeft_view x, clpeft_activation f, clpeft_view before, clpeft_view y,
                                     cl_command_queue queue);

@@ -18,7 +18,7 @@ typedef struct {
     clpeft_view qkv;         /* [T,3D] */
     clpeft_view o, lse;      /* [T,D], [T,H]: attention */
     clpeft_view sum1, stat1; /* [T,D], [T,2]: input of the first norm, its mean and rstd */
-    clpeft_view p;           /* [T,F]: before the activation; in the backward its gradient */
+    clpeft_view p;           /* [T,F]: what clp_project_activated keeps; in the backward its gradient */
     clpeft_view dqkv, d_o;   /* [T,3D], [T,D]: p is used up when these are written, so they lie on it */
     clpeft_view sum2, stat2; /* [T,D], [T,2]: of the second norm */
 } clp_bert_acts;

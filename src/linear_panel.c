@@ -53,6 +53,7 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
                       .residual = c->residual,
                       .before = c->before,
                       .f = c->activation,
+                      .slopes = c->slopes,
                       .c = c->y };
     if (l->bias) p.bias = view(l->bias, 0, 1);
     if (c->low) {
@@ -168,7 +169,8 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
                       .beta = c->accumulate,
                       .residual = t,
                       .c = c->dx,
-                      .f = c->f };
+                      .f = c->f,
+                      .slopes = c->slopes };
     if (c->f != CLPEFT_IDENTITY) p.slope = c->x;
     if (low && c->dropout == 0) p.R = low->R, p.u = d, p.e = low->a;
     TRY(clp_product_run(s, &p));

@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 /* Bits of `flags` in product.cl and site_gradients.cl. */
-enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64, BEFORE = 128, ACTIVATE = 256 };
+enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64, BEFORE = 128 };
+enum { ACTIVATE = 256, SLOPES = 512 };
 enum { GROUP_BYTES = 512 << 10 }; /* of column panels that stay in a second-level cache */
 enum { NARROW_ROWS = 3 };         /* ROWS of dot_rows.cl */
 enum { GRADIENT_TOKENS = 24 };    /* TOKENS of site_gradients.cl */
@@ -105,7 +106,7 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     const cl_int flags = (p->z.buf ? KEEP : 0) | (p->g.buf ? GAIN : 0) | (p->bias.buf ? BIAS : 0) |
                          (p->slope.buf ? SLOPE : 0) | (p->residual.buf ? RESIDUAL : 0) | (p->beta != 0 ? BETA : 0) |
                          (p->sites ? SITES : 0) | (p->before.buf ? BEFORE : 0) |
-                         (!p->slope.buf && p->f != CLPEFT_IDENTITY ? ACTIVATE : 0);
+                         (!p->slope.buf && p->f != CLPEFT_IDENTITY ? ACTIVATE : 0) | (p->slopes ? SLOPES : 0);
     const clp_arg args[] = {
         SIZE(p->M),     SIZE(p->N),     SIZE(p->K),   SIZE(p->R),    SIZE(block),      BUFFER(p->a.buf),
         SIZE(p->a.off), SIZE(a_row),    SIZE(a_step), BUFFER(p->w),  SIZE(p->w_off),   SIZE(p->w_panel),

@@ -60,6 +60,7 @@ typedef struct {
     float alpha, beta;            /* beta 0: C is not read */
     clpeft_view z, g, bias, slope, residual, before, c;
     clpeft_activation f; /* with slope: v *= f'(slope); otherwise C = f(v), and before = v */
+    int slopes;          /* v *= slope, before = f'(v) */
 } clp_product;
 clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 

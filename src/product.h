@@ -14,6 +14,7 @@ typedef struct {
     clpeft_view x, y, residual;   /* forward; in the backward y is dy */
     clpeft_activation activation; /* forward: y = activation(...) */
     clpeft_view before;           /* forward: y before its activation; buf NULL: not kept */
+    int slopes;                   /* on packed weights: before, and x of a backward, hold slopes of the activation */
     clpeft_view dx;               /* backward; buf NULL: not asked for */
     float accumulate;
     float dropout;         /* of the low-rank path, 0: none */

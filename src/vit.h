@@ -21,7 +21,7 @@ typedef struct {
     clpeft_view qkv;          /* [T,3D] */
     clpeft_view o, lse;       /* [T,D], [T,H]: attention */
     clpeft_view x1;           /* [T,D]: input of the second norm */
-    clpeft_view p;            /* [T,F]: before the activation; in the backward its gradient */
+    clpeft_view p;            /* [T,F]: what clp_project_activated keeps; in the backward its gradient */
     clpeft_view dqkv, d_o;    /* [T,3D], [T,D]: p is used up when these are written, so they lie on it */
 } clp_vit_acts;
 
