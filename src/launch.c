@@ -3,6 +3,11 @@
 #include "profile.h"
 #include "program.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LARGE_BUFFER = 4 << 20 }; /* bytes: some pages of 2 MB */
+
 clpeft_status clp_begin(clp_stream *s, const char *what, clpeft_context *ctx, cl_command_queue queue, cl_uint n_wait,
                         const cl_event *wait)
 {
@@ -187,19 +192,45 @@ out:
     return status;
 }
 
+/* Products stream through weights and activations: with large pages they wait less for addresses to be translated. The
+ * system is asked before anything touches the buffer, and may refuse. */
+static clpeft_status ask_for_large_pages(clpeft_context *ctx, cl_mem buf, size_t bytes)
+{
+    clpeft_status status = CLPEFT_OK;
+#ifdef MADV_HUGEPAGE
+    cl_command_queue queue = NULL;
+    cl_int code = CL_SUCCESS;
+
+    TRY(clpeft_queue_create(&queue, ctx));
+    void *at = clEnqueueMapBuffer(queue, buf, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION, 0, bytes, 0, NULL, NULL, &code);
+    TRY_CL(code, "clEnqueueMapBuffer");
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = ((uintptr_t)at + page - 1) / page * page,
+                    last = ((uintptr_t)at + bytes) / page * page;
+    madvise((void *)first, last - first, MADV_HUGEPAGE);
+    TRY_CL(clEnqueueUnmapMemObject(queue, buf, at, 0, NULL, NULL), "clEnqueueUnmapMemObject");
+out:
+    clp_queue_end(queue);
+#endif
+    return status;
+}
+
 clpeft_status clp_buffer(clpeft_context *ctx, size_t bytes, const void *host, cl_mem *buf)
 {
     clpeft_status status = CLPEFT_OK;
     cl_int code = CL_SUCCESS;
+    cl_mem made = NULL;
 
     REQUIRE(bytes > 0 && bytes <= ctx->info.max_alloc_bytes, CLPEFT_INVALID_SIZE,
             "a buffer of %zu bytes: the device allocates 1 to %llu", bytes,
             (unsigned long long)ctx->info.max_alloc_bytes);
     /* The host's bytes are only read: OpenCL's interface lacks the const. */
-    cl_mem made = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | (host ? CL_MEM_COPY_HOST_PTR : 0), bytes,
-                                 (void *)(uintptr_t)host, &code);
+    made = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | (host ? CL_MEM_COPY_HOST_PTR : 0), bytes,
+                          (void *)(uintptr_t)host, &code);
     TRY_CL(code, "clCreateBuffer");
-    *buf = made;
+    if (!host && bytes >= LARGE_BUFFER && ctx->info.type & CL_DEVICE_TYPE_CPU)
+        TRY(ask_for_large_pages(ctx, made, bytes));
+    *buf = made, made = NULL;
 out:
+    if (made) clReleaseMemObject(made);
     return status;
 }
