@@ -6,10 +6,9 @@
 /* Bits of `flags` in product.cl and site_gradients.cl. */
 enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64, BEFORE = 128 };
 enum { ACTIVATE = 256, SLOPES = 512 };
-enum { GROUP_BYTES = 512 << 10 }; /* of column panels that stay in a second-level cache */
-enum { NARROW_ROWS = 3 };         /* ROWS of dot_rows.cl */
-enum { GRADIENT_TOKENS = 24 };    /* TOKENS of site_gradients.cl */
-enum { MOST_STEPS = 48 << 10 };   /* of a work item's loops: strip.cl says why */
+enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
+enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
+enum { MOST_STEPS = 48 << 10 }; /* of a work item's loops: strip.cl says why */
 enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
@@ -77,12 +76,12 @@ static size_t block_rows(const clpeft_context *ctx, size_t row_groups, size_t co
 
 /* Column panels that are multiplied with all rows before the next ones are. Either A is read once and W for each block of rows, or, in
  * groups that stay in a second-level cache, W once and A for each group. */
-static size_t panel_group(const clp_product *p, size_t columns, size_t column_panels, size_t row_blocks)
+static size_t panel_group(const clp_product *p, size_t cached, size_t columns, size_t column_panels, size_t row_blocks)
 {
     const size_t panel = (p->w_type == CLPEFT_F32 ? 4 : 2) * p->K * columns, w = column_panels * panel;
     const size_t a = 4 * p->M * p->K;
-    if (panel > GROUP_BYTES || w <= GROUP_BYTES) return column_panels;
-    const size_t fit = GROUP_BYTES / panel, groups = (column_panels + fit - 1) / fit;
+    if (panel > cached || w <= cached) return column_panels;
+    const size_t fit = cached / panel, groups = (column_panels + fit - 1) / fit;
     return groups * a + w < row_blocks * w + a ? (column_panels + groups - 1) / groups : column_panels;
 }
 
@@ -93,7 +92,7 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
     const size_t column_panels = (p->N + columns - 1) / columns,
                  block = block_rows(s->ctx, row_groups, column_panels, p->K);
     const size_t row_blocks = (row_groups + block - 1) / block,
-                 group = panel_group(p, columns, column_panels, row_blocks);
+                 group = panel_group(p, (size_t)t->panels_kb << 10, columns, column_panels, row_blocks);
     const size_t global[3] = { group, row_blocks, (column_panels + group - 1) / group }, one[3] = { 1, 1, 1 };
     const size_t a_row = p->transposed ? 1 : p->a.ld, a_step = p->transposed ? p->a.ld : 1;
     const cl_mem some = p->c.buf;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void from_facts(const clpeft_device_info *i, clp_tuning *t)
 {
@@ -29,6 +30,10 @@ static void from_facts(const clpeft_device_info *i, clp_tuning *t)
     /* A panel of 2048 steps and four row panels of as many fit a 1 MB cache; more steps go through memory in slices. */
     t->depth = 2048;
     t->block = 4;
+    t->panels_kb = 512;
+#ifdef _SC_LEVEL2_CACHE_SIZE /* of the host's cores; 0 or -1 where that is not known */
+    if (i->type & CL_DEVICE_TYPE_CPU && sysconf(_SC_LEVEL2_CACHE_SIZE) >= 2 << 20) t->panels_kb = 1024;
+#endif
     t->blas = 0;
 }
 
@@ -45,7 +50,8 @@ static int possible(const clp_tuning *t)
     const int group = t->group >= 1 && t->group <= 1024 && (t->group & (t->group - 1)) == 0;
     const int lanes = t->panel ? t->vector == 4 || t->vector == 8 || t->vector == 16 : t->vector == 1;
     return group && lanes && t->tile_rows >= 2 && t->tile_rows <= 16 && t->tile_rows % 2 == 0 && t->depth >= 64 &&
-           t->depth <= 65536 && t->depth % 64 == 0 && t->block >= 1 && t->block <= 64 && t->panel <= 1;
+           t->depth <= 65536 && t->depth % 64 == 0 && t->block >= 1 && t->block <= 64 && t->panels_kb >= 64 &&
+           t->panels_kb <= 65536 && t->panel <= 1;
 }
 
 void clp_tune_choose(clpeft_context *ctx)

@@ -1,5 +1,5 @@
-/* tuner.c - measure candidates of the tuned parameters: register tile, then depth and block, or work-group size, then who serves
- * products. Each runs in a context of its own on the same device. */
+/* tuner.c - measure candidates of the tuned parameters: register tile, depth and block, kB of panels, who serves products. Each
+ * runs in a context of its own on the same device. */
 #include "clpeft/tune.h"
 #include "clpeft/linear.h"
 #include "gemm.h"
@@ -120,7 +120,8 @@ static void try_candidate(tuner *t, const clp_tuning *candidate, size_t first, s
 
 static const unsigned tiles[][2] = { { 4, 6 },  { 4, 8 },  { 8, 4 },   { 8, 6 },  { 8, 12 },
                                      { 16, 6 }, { 16, 8 }, { 16, 12 }, { 16, 14 } };
-static const unsigned depths[] = { 256, 512, 1024, 2048, 4096 }, blocks[] = { 2, 4, 8, 16 };
+static const unsigned depths[] = { 256, 512, 1024, 2048, 4096 }, blocks[] = { 2, 4, 8, 16 },
+                      sizes_kb[] = { 256, 512, 1024, 2048 };
 
 static void tune_panels(tuner *t)
 {
@@ -136,6 +137,12 @@ static void tune_panels(tuner *t)
         clp_tuning c = t->best;
         c.depth = depths[i / LENGTH(blocks)], c.block = blocks[i % LENGTH(blocks)];
         snprintf(what, sizeof what, "depth %u, block %u", c.depth, c.block);
+        try_candidate(t, &c, 1, 4, what);
+    }
+    for (size_t i = 0; i < LENGTH(sizes_kb); i++) {
+        clp_tuning c = t->best;
+        c.panels_kb = sizes_kb[i];
+        snprintf(what, sizeof what, "%u kB of panels", c.panels_kb);
         try_candidate(t, &c, 1, 4, what);
     }
 }
@@ -167,8 +174,8 @@ clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *
     TRY(clp_live(ctx, CLP_HANDLE_CONTEXT, "clpeft_tune"));
     REQUIRE(result, CLPEFT_INVALID_ARGUMENT, "clpeft_tune: result is NULL");
     t.best = ctx->tuning;
-    t.total =
-        clp_gemm_variants() + (ctx->tuning.panel ? (unsigned)(LENGTH(tiles) + LENGTH(depths) * LENGTH(blocks)) : 1);
+    t.total = clp_gemm_variants() +
+              (ctx->tuning.panel ? (unsigned)(LENGTH(tiles) + LENGTH(depths) * LENGTH(blocks) + LENGTH(sizes_kb)) : 1);
     clpeft_context_info(ctx, &result->before);
     if (ctx->tuning.panel) tune_panels(&t);
     tune_blas(&t);
