@@ -101,7 +101,7 @@ clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, siz
 
 /* The next rows x cols elements of a buffer; from.off moves on. With from.buf NULL it only counts. */
 clpeft_view clp_carve(clpeft_view *from, size_t rows, size_t cols);
-/* The same for a left operand of products, whose rows are not a multiple of 4 KB apart: clp_prepare would copy them. */
+/* The same for a left operand of products, whose rows are not a multiple of 4 KB apart: clp_prepare may copy those. */
 clpeft_view clp_carve_operand(clpeft_view *from, size_t rows, size_t cols);
 
 #endif

@@ -13,6 +13,7 @@ typedef struct {
     unsigned depth;     /* KC: columns of a panel that one pass multiplies, so that its slices stay in cache */
     unsigned block;     /* MB: row panels of one work item */
     unsigned panels_kb; /* of column panels that meet all rows before the next ones do: half of a second-level cache */
+    unsigned l1_ways;   /* rows a multiple of 4 KB apart that a first-level cache holds at once; 0: not known */
     unsigned group;     /* WG: work items of a group in row and element kernels */
     unsigned panel;     /* products by the panel kernel (1) or by CLBlast (0) */
     unsigned blas;      /* CLBlast's parameters: a set of gemm.c's, 0 its own defaults */

@@ -21,12 +21,14 @@ clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpe
                           cl_mem scratch, size_t off, clpeft_view *out)
 {
     const size_t one = 1;
+    const clp_tuning *t = &s->ctx->tuning;
+    const int crowded = M > 1 && x.ld % 1024 == 0 && t->tile_rows > t->l1_ways;
     const cl_int function = (cl_int)f, with_g = g.buf != NULL;
     const clpeft_view gain = or_dummy(g, x.buf), y = { scratch, off, K % 1024 == 0 ? K + 16 : K };
     const clp_arg args[] = { SIZE(K), VIEW(x), VALUE(function), VALUE(with_g), VIEW(gain), VIEW(y) };
 
     *out = x;
-    if (f == CLPEFT_IDENTITY && !with_g && (x.ld % 1024 != 0 || M == 1)) return CLPEFT_OK;
+    if (f == CLPEFT_IDENTITY && !with_g && !crowded) return CLPEFT_OK;
     *out = y;
     s->bytes = 8.0 * (double)M * (double)K;
     return clp_run(s, "pack", "prepare", "", ARGS(args), 1, &M, &one);

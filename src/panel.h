@@ -32,7 +32,7 @@ static inline size_t clp_prepare_size(size_t M, size_t K)
 }
 
 /* The left operand f(x) g (g.buf NULL: 1), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. Rows a multiple of
- * 4 KB apart are copied too: they would share one set of the first-level cache. */
+ * 4 KB apart are copied too, where a first-level cache may not hold a tile's: they share one of its sets. */
 clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g,
                           cl_mem scratch, size_t off, clpeft_view *out);
 

@@ -31,8 +31,13 @@ static void from_facts(const clpeft_device_info *i, clp_tuning *t)
     t->depth = 2048;
     t->block = 4;
     t->panels_kb = 512;
+    t->l1_ways = 0;
 #ifdef _SC_LEVEL2_CACHE_SIZE /* of the host's cores; 0 or -1 where that is not known */
-    if (i->type & CL_DEVICE_TYPE_CPU && sysconf(_SC_LEVEL2_CACHE_SIZE) >= 2 << 20) t->panels_kb = 1024;
+    if (i->type & CL_DEVICE_TYPE_CPU) {
+        const long ways = sysconf(_SC_LEVEL1_DCACHE_ASSOC);
+        if (sysconf(_SC_LEVEL2_CACHE_SIZE) >= 2 << 20) t->panels_kb = 1024;
+        t->l1_ways = ways > 0 ? (unsigned)ways : 0;
+    }
 #endif
     t->blas = 0;
 }
