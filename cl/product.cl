@@ -34,14 +34,14 @@ static inline V LOAD_W(__global const ushort *p)
 #define SLOPE 8    /* v *= f'(x[m,n]) */
 #define RESIDUAL 16 /* v += residual[m,n] */
 #define BETA 32    /* v += beta C[m,n] */
-#define BEFORE 128 /* before[m,n] = v */
+#define BEFORE 128 /* before[m,n] = v, or f'(v) with SLOPES */
 #define ACTIVATE 256 /* v = f(v); C = v */
-#define SLOPES 512   /* x and before hold f' in the place of its argument */
+#define SLOPES 512   /* x and before hold f'(...) itself */
 #define SITES 64   /* `sites` tells which of the R columns a panel needs; otherwise all */
 
 /* Every row of registers is written out. A row has a pointer of its own, those past the last one that of the last: one moving pointer for all
- * would have each row's load wait for an addition. An epilogue that computes an activation, or of the last panel where it is not whole, is a loop over a
- * copy of the tile in memory, or compilers are busy for long: the order of its steps is FINISH's.
+ * would have each row's load wait for an addition. An epilogue that computes an activation, or of the last panel where it is not whole, is a
+ * loop over a copy of the tile in memory, or compilers are busy for long: the order of its steps is FINISH's.
  * tile += column x of A times a row of vectors; x names row r's value. */
 #define ROW(x, r) { const V xv = x; acc[r][0] = fma(xv, b0, acc[r][0]), acc[r][1] = fma(xv, b1, acc[r][1]); }
 #define ALL_ROWS CAT(ALL, MR)
