@@ -17,18 +17,18 @@
 #define BYTES 210
 #endif
 
-/* A half's exponent and fraction moved into place and rescaled: exact for denormal halves too. All exponent bits set: infinity
- * or NaN. */
-static inline float half_at(__global const uchar *p)
-{
-    const uint h = p[0] | (uint)p[1] << 8, rest = h & 0x7fff;
-    return as_float((rest < 0x7c00 ? as_uint(as_float(rest << 13) * 0x1p112f) : 0x7f800000 | (rest & 0x3ff) << 13) | (h & 0x8000) << 16);
-}
-
+/* A half's fraction and exponent moved into place, the exponent by 112 more; a denormal half is 2^-14 (1 + fraction) - 2^-14, so that no
+ * denormal float comes up, which counts as 0 (program.c). All exponent bits set: infinity or NaN. */
 static inline float16 halves(uint16 h)
 {
-    const uint16 rest = h & 0x7fff, bits = as_uint16(as_float16(rest << 13) * 0x1p112f);
-    return as_float16((rest < 0x7c00 ? bits : 0x7f800000 | (rest & 0x3ff) << 13) | (h & 0x8000) << 16);
+    const uint16 rest = (h & 0x7fff) << 13, denormal = as_uint16(as_float16(rest + 0x38800000) - 0x1p-14f);
+    const uint16 bits = rest < 0x800000 ? denormal : rest < 0x0f800000 ? rest + 0x38000000 : rest + 0x70000000;
+    return as_float16(bits | (h & 0x8000) << 16);
+}
+
+static inline float half_at(__global const uchar *p)
+{
+    return halves((uint16)(p[0] | (uint)p[1] << 8)).s0;
 }
 
 #if SOURCE < 3

@@ -12,6 +12,10 @@
 #if WT == 0
 #define W_TYPE float
 #define LOAD_W(p) LOAD(p)
+#elif WT == 1 && defined(__F16C__) && __clang_major__ >= 14 /* the CPU has an instruction for it, the compiler a type */
+#define W_TYPE ushort
+typedef _Float16 HALVES __attribute__((ext_vector_type(VW), aligned(2)));
+#define LOAD_W(p) __builtin_convertvector(*(__global const HALVES *)(p), V)
 #else
 #define W_TYPE ushort
 #define TO_UINT(v) CAT(convert_uint, VW)(v)
@@ -21,8 +25,10 @@ static inline V LOAD_W(__global const ushort *p)
     const CAT(uint, VW) bits = TO_UINT(LOAD(p));
 #if WT == 2
     return AS_FLOAT(bits << 16);
-#else /* exponent and fraction moved into place and rescaled: exact for finite halves, denormal ones too */
-    return AS_FLOAT(CAT(as_uint, VW)(AS_FLOAT((bits & 0x7fff) << 13) * 0x1p112f) | (bits & 0x8000) << 16);
+#else /* finite halves, exactly, as in block.cl */
+    const CAT(uint, VW) rest = (bits & 0x7fff) << 13;
+    const V normal = AS_FLOAT(rest + 0x38000000), denormal = AS_FLOAT(rest + 0x38800000) - 0x1p-14f;
+    return AS_FLOAT(CAT(as_uint, VW)(rest < 0x800000 ? denormal : normal) | (bits & 0x8000) << 16);
 #endif
 }
 #endif
