@@ -119,8 +119,9 @@ static clpeft_status find_program(clpeft_context *ctx, const char *file, const c
     struct clp_program_entry entry = { NULL, NULL, NULL };
     char all[512];
 
-    snprintf(all, sizeof all, "-cl-std=CL1.2 -D VW=%u -D MR=%u -D WG=%u %s", ctx->tuning.vector, ctx->tuning.tile_rows,
-             ctx->tuning.group, options);
+    /* Denormals, the products of softmax's tails with small gradients among them, cost a CPU up to twice attention's time. */
+    snprintf(all, sizeof all, "-cl-std=CL1.2 -cl-denorms-are-zero -D VW=%u -D MR=%u -D WG=%u %s", ctx->tuning.vector,
+             ctx->tuning.tile_rows, ctx->tuning.group, options);
     for (size_t i = 0; i < ctx->n_programs; i++)
         if (!strcmp(ctx->programs[i].source->name, file) && !strcmp(ctx->programs[i].options, all)) {
             *program = ctx->programs[i].program;

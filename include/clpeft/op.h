@@ -8,7 +8,7 @@
  * or buffer of another context), CLPEFT_INVALID_SIZE (a size is 0 or a product overflows), CLPEFT_INVALID_VIEW (a view
  * does not fit its buffer), and OpenCL's own codes from building the kernel and enqueueing it. In and out may be the same
  * view only where said ("in place"). Nothing is read from device memory by the host: ids and row_start must be valid;
- * the kernels clamp what would index outside a table. */
+ * the kernels clamp what would index outside a table. Numbers below FLT_MIN, 1.2e-38, may count as 0. */
 #ifndef CLPEFT_OP_H
 #define CLPEFT_OP_H
 
