@@ -28,7 +28,12 @@ static inline float16 halves(uint16 h)
 
 static inline float half_at(__global const uchar *p)
 {
+#ifdef NATIVE_HALVES
+    typedef _Float16 half_along __attribute__((aligned(1)));
+    return *(__global const half_along *)p;
+#else
     return halves((uint16)(p[0] | (uint)p[1] << 8)).s0;
+#endif
 }
 
 #if SOURCE < 3
@@ -53,6 +58,8 @@ static inline int16 bytes(__global const uchar *p)
 {
     return convert_int16(vload16(0, p));
 }
+
+typedef float16 along16 __attribute__((aligned(4))); /* one store where PoCL's vstore16 is four */
 
 /* Elements [32 part, 32 part + count) of a row, and 0 up to 32, to out. Block types have whole parts only. */
 static inline void row_part(__global const uchar *row, size_t part, int count, float *out)
@@ -88,6 +95,6 @@ static inline void row_part(__global const uchar *row, size_t part, int count, f
     high += m;
 #endif
 #endif
-    vstore16(low, 0, out);
-    vstore16(high, 1, out);
+    *(along16 *)out = low;
+    *(along16 *)(out + 16) = high;
 }

@@ -28,6 +28,9 @@ typedef CAT(uint, VW) VU;
 #define AS_V(v) CAT(as_float, VW)(v)
 #endif
 #define NR (2 * VW) /* columns of a register tile */
+#if defined(__F16C__) && __clang_major__ >= 14
+#define NATIVE_HALVES /* the CPU has an instruction to widen them, and the compiler a type, _Float16 */
+#endif
 
 #if VW > 1 /* vstoreN, but one instruction where PoCL's vstore16 is four */
 typedef V V_ALONG __attribute__((aligned(4)));

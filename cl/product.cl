@@ -12,7 +12,7 @@
 #if WT == 0
 #define W_TYPE float
 #define LOAD_W(p) LOAD(p)
-#elif WT == 1 && defined(__F16C__) && __clang_major__ >= 14 /* the CPU has an instruction for it, the compiler a type */
+#elif WT == 1 && defined(NATIVE_HALVES)
 #define W_TYPE ushort
 typedef _Float16 HALVES __attribute__((ext_vector_type(VW), aligned(2)));
 #define LOAD_W(p) __builtin_convertvector(*(__global const HALVES *)(p), V)

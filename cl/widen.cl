@@ -5,27 +5,22 @@
 #define D 32 /* columns of a tile */
 #include "lanes.cl"
 
-/* NR values. */
-static inline void store_row(const float *tile, __global float *out)
-{
-    STORE(LOAD(tile), out);
-    STORE(LOAD(tile + VW), out + VW);
-}
-
 /* NR rows and STRIP columns of a work item, 32 columns at a time.   Launch: global ceil(N/NR), ceil(K/STRIP). row_bytes: from one row to the next. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void widen(ulong N, ulong K, ulong row_bytes, __global const uchar *w, ulong w_off, __global float *out, ulong out_off)
 {
     const size_t j = get_global_id(0);
     const int rows = (int)min((ulong)NR, N - j * NR);
-    float tile[NR * D];
     out += out_off;
     w += w_off + j * NR * row_bytes;
+#if TARGET == 0
+    float tile[NR * D];
     for (int i = rows * D; i < NR * D; i++) tile[i] = 0.0f;
+#endif
     for (size_t k0 = STRIP_BEGIN(1); k0 < STRIP_END(1, K); k0 += D) {
         const int count = (int)min((ulong)D, K - k0);
-        for (int r = 0; r < rows; r++) row_part(w + r * row_bytes, k0 / D, count, tile + r * D);
 #if TARGET == 0
+        for (int r = 0; r < rows; r++) row_part(w + r * row_bytes, k0 / D, count, tile + r * D);
         for (int r = 0; r < NR; r += VW)
             for (int k = 0; k < count; k += VW) {
                 V a[VW];
@@ -33,12 +28,17 @@ void widen(ulong N, ulong K, ulong row_bytes, __global const uchar *w, ulong w_o
                 transpose(a);
                 for (int i = 0; i < VW && k + i < count; i++) STORE(a[i], out + (j * K + k0 + k + i) * NR + r);
             }
-#elif TARGET == 1
-        for (int k = 0; k < count; k += NR) /* the last panel's columns past K are 0, as in the tile */
-            for (int r = 0; r < rows; r++) store_row(tile + r * D + k, out + ((k0 + k) / NR * N + j * NR + r) * NR);
 #else
-        for (int r = 0; r < rows; r++)
-            for (int k = 0; k < count; k += VW) store_at(LOAD(tile + r * D + k), out + (j * NR + r) * K + k0, k, count);
+        for (int r = 0; r < rows; r++) {
+            float row[D];
+            row_part(w + r * row_bytes, k0 / D, count, row);
+#if TARGET == 1 /* the last panel's columns past K are 0, as in the row */
+            for (int k = 0; k < D; k += VW)
+                if (k / NR * NR < count) STORE(*(const V_ALONG *)(row + k), out + ((k0 + k) / NR * N + j * NR + r) * NR + k % NR);
+#else
+            for (int k = 0; k < count; k += VW) store_at(LOAD(row + k), out + (j * NR + r) * K + k0, k, count);
+#endif
+        }
 #endif
     }
 }
