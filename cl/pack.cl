@@ -4,18 +4,14 @@
 #include "strip.cl"
 #define ONE __attribute__((reqd_work_group_size(1, 1, 1)))
 
-/* y = f(x) g, [M,K]; with_g: column k is multiplied by g[k].   Launch: global M, a row each. */
-__kernel ONE void prepare(ulong K, __global const float *x, ulong x_off, ulong x_ld, int f, int with_g, __global const float *g,
-                          ulong g_off, ulong g_ld, __global float *y, ulong y_off, ulong y_ld)
+/* y = f(x), [M,K].   Launch: global M, a row each. */
+__kernel ONE void prepare(ulong K, __global const float *x, ulong x_off, ulong x_ld, int f, __global float *y, ulong y_off, ulong y_ld)
 {
     x += x_off + get_global_id(0) * x_ld;
     y += y_off + get_global_id(0) * y_ld;
-    g += g_off;
     for (size_t k = 0; k < K; k += VW) {
-        V v = load_at(x, k, K);
-        if (f != F_IDENTITY) v = activate(f, v);
-        if (with_g) v *= load_at(g, k, K);
-        store_at(v, y, k, K);
+        const V v = load_at(x, k, K);
+        store_at(f == F_IDENTITY ? v : activate(f, v), y, k, K);
     }
 }
 

@@ -28,8 +28,7 @@ static clpeft_status run_panels(clp_stream *s, const clp_gemm_call *p, cl_mem sc
                             .c = p->c };
     clpeft_status status = CLPEFT_OK;
 
-    if (!p->transpose_a)
-        TRY(clp_prepare(s, p->M, p->K, p->a, CLPEFT_IDENTITY, (clpeft_view){ 0 }, scratch, off, &product.a));
+    if (!p->transpose_a) TRY(clp_prepare(s, p->M, p->K, p->a, CLPEFT_IDENTITY, scratch, off, &product.a));
     if (p->transpose_b)
         TRY(clp_pack_columns_transposed(s, 0, p->N, p->K, 4, p->b, scratch, b_off));
     else

@@ -177,7 +177,7 @@ clpeft_status clp_linear_product(clp_stream *s, const clpeft_linear *l, int tran
                           .w_type = w.type,
                           .alpha = 1,
                           .c = out };
-        TRY(clp_prepare(s, M, K, x, CLPEFT_IDENTITY, (clpeft_view){ 0 }, ws->buf, prepared, &p.a));
+        TRY(clp_prepare(s, M, K, x, CLPEFT_IDENTITY, ws->buf, prepared, &p.a));
         TRY(clp_product_run(s, &p));
     }
 out:

@@ -31,14 +31,13 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
 {
     const clpeft_linear *l = c->linear;
     const size_t NR = clp_panel_columns(l->ctx);
-    const clpeft_view none = { 0 };
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
     clpeft_view x;
     size_t at = c->scratch_off;
     const size_t prepared = clp_take(&at, clp_prepare_size(c->T, l->K)), wide = clp_take(&at, clp_weight_scratch(l, 0));
 
-    TRY(clp_prepare(s, c->T, l->K, c->x, c->f, none, c->scratch, prepared, &x));
+    TRY(clp_prepare(s, c->T, l->K, c->x, c->f, c->scratch, prepared, &x));
     TRY(clp_weight_operand(s, l, 0, c->scratch, wide, &w));
     clp_product p = { .M = c->T,
                       .N = l->N,
@@ -75,9 +74,9 @@ out:
     return status;
 }
 
-/* D [T,R] = dy (g sB), and dA, dB and dg of all sites. */
+/* D [T,R] = dy (g sB), and dA, dB and dg of all sites; g dy where scaled has a buffer. */
 static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpeft_view dy, clpeft_view d,
-                                    clpeft_view x, clpeft_activation f, size_t parts)
+                                    clpeft_view x, clpeft_activation f, clpeft_view scaled, size_t parts)
 {
     const clp_lowrank *low = c->low;
     clp_site_gradients p = { .T = c->T,
@@ -91,6 +90,7 @@ static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpe
                              .d = d,
                              .db = low->dbt,
                              .da = low->da,
+                             .scaled = scaled,
                              .f = f,
                              .sites = low->table,
                              .scratch = c->scratch,
@@ -133,13 +133,13 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
     const size_t NR = clp_panel_columns(l->ctx);
     const int gain = low && low->gain;
     const clpeft_view none = { 0 };
-    clpeft_view dz = c->y, d = none, t = none;
+    clpeft_view dz = c->y, d = none, t = none, scaled = none;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
     size_t at = c->scratch_off;
     const size_t prepared = clp_take(&at, clp_prepare_size(c->T, l->N)), wide = clp_take(&at, clp_weight_scratch(l, 1));
 
-    if (!gain) TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, none, c->scratch, prepared, &dz));
+    if (!gain) TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, c->scratch, prepared, &dz));
     if (low) {
         clpeft_view x = c->x;
         clpeft_activation f = c->f;
@@ -150,11 +150,12 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
             f = CLPEFT_IDENTITY;
             TRY(clp_dropped_input(s, c, t));
         }
-        TRY(site_gradients(s, c, dz, d, x, f, parts));
+        if (gain && c->dx.buf) scaled = clp_prepared(c->scratch, prepared, l->N);
+        TRY(site_gradients(s, c, dz, d, x, f, scaled, parts));
         if (c->dropout > 0 && c->dx.buf) TRY(dropped_gradient(s, c, d, t));
     }
     if (!c->dx.buf) goto out;
-    if (gain) TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, low->g, c->scratch, prepared, &dz));
+    if (gain) dz = scaled;
     TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
     clp_product p = { .M = c->T,
                       .N = l->K,

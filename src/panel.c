@@ -9,7 +9,7 @@ enum { ACTIVATE = 256, SLOPES = 512 };
 enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
 enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
 enum { MOST_STEPS = 48 << 10 }; /* of a work item's loops: strip.cl says why */
-enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4 };
+enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4, GRADIENT_SCALE = 8 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
 static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
@@ -17,18 +17,18 @@ static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
     return view.buf ? view : (clpeft_view){ dummy, 0, 0 };
 }
 
-clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g,
-                          cl_mem scratch, size_t off, clpeft_view *out)
+clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, cl_mem scratch,
+                          size_t off, clpeft_view *out)
 {
     const size_t one = 1;
     const clp_tuning *t = &s->ctx->tuning;
     const int crowded = M > 1 && x.ld % 1024 == 0 && t->tile_rows > t->l1_ways;
-    const cl_int function = (cl_int)f, with_g = g.buf != NULL;
-    const clpeft_view gain = or_dummy(g, x.buf), y = { scratch, off, K % 1024 == 0 ? K + 16 : K };
-    const clp_arg args[] = { SIZE(K), VIEW(x), VALUE(function), VALUE(with_g), VIEW(gain), VIEW(y) };
+    const cl_int function = (cl_int)f;
+    const clpeft_view y = clp_prepared(scratch, off, K);
+    const clp_arg args[] = { SIZE(K), VIEW(x), VALUE(function), VIEW(y) };
 
     *out = x;
-    if (f == CLPEFT_IDENTITY && !with_g && !crowded) return CLPEFT_OK;
+    if (f == CLPEFT_IDENTITY && !crowded) return CLPEFT_OK;
     *out = y;
     s->bytes = 8.0 * (double)M * (double)K;
     return clp_run(s, "pack", "prepare", "", ARGS(args), 1, &M, &one);
@@ -183,24 +183,28 @@ static clpeft_status add_parts(clp_stream *s, const clp_site_gradients *p, cl_in
 clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
 {
     const size_t vector = s->ctx->tuning.vector, groups = (p->R + 7) / 8, depth = narrow_depth(8), one = 1;
-    const clpeft_view kept = or_dummy(p->kept, p->da.buf);
-    /* Steps of a work item's loops for a token: D by three of them at once, then tiles of 8 x 2 vectors. */
+    const clpeft_view kept = or_dummy(p->kept, p->da.buf), g = or_dummy(p->g, p->da.buf),
+                      scaled = or_dummy(p->scaled, p->da.buf);
+    /* Steps of a work item's loops for a token: D by three of them at once, tiles of 8 x 2 vectors, dg and scaled. */
     const size_t steps = groups * ((p->N / vector + 8) * 16 / vector / NARROW_ROWS + (p->N + p->K) / (2 * vector) + 3) +
-                         p->N / (2 * vector) + 2;
+                         2 * (p->N / (2 * vector) + 2);
     const size_t most = MOST_STEPS / steps + 1, wanted = slices(s->ctx, p->T);
     const size_t launches = (p->T + wanted * most - 1) / (wanted * most), pieces = launches * wanted;
     const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows,
                  parts = all < wanted ? all : wanted;
     const cl_int f = (cl_int)p->f;
-    cl_int flags = (p->g.buf ? GRADIENT_GAIN : 0) | (p->kept.buf ? GRADIENT_DG : 0) | GRADIENT_FIRST;
+    cl_int flags = (p->g.buf ? GRADIENT_GAIN : 0) | (p->kept.buf ? GRADIENT_DG : 0) | GRADIENT_FIRST |
+                   (p->scaled.buf ? GRADIENT_SCALE : 0);
     clpeft_status status = CLPEFT_OK;
 
     for (size_t first = 0; first < p->T; first += parts * rows, flags &= ~GRADIENT_FIRST) {
         const size_t last = p->T - first > parts * rows ? first + parts * rows : p->T;
-        const clp_arg args[] = { SIZE(first),      SIZE(last),         SIZE(rows),          SIZE(p->N), SIZE(p->K),
-                                 SIZE(p->R),       SIZE(depth),        VALUE(flags),        VALUE(f),   VIEW(p->u),
-                                 VIEW(p->y),       VIEW(p->bt),        VIEW(p->d),          VIEW(p->x), VIEW(kept),
-                                 BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off) };
+        const clp_arg args[] = {
+            SIZE(first), SIZE(last),   SIZE(rows),       SIZE(p->N),         SIZE(p->K),
+            SIZE(p->R),  SIZE(depth),  VALUE(flags),     VALUE(f),           VIEW(p->u),
+            VIEW(p->y),  VIEW(p->bt),  VIEW(p->d),       VIEW(p->x),         VIEW(kept),
+            VIEW(g),     VIEW(scaled), BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off)
+        };
         s->flops = (double)(last - first) * (double)p->R * (4.0 * (double)p->N + 2.0 * (double)p->K);
         s->bytes = 4.0 * (double)(last - first) * (double)(p->N + p->K);
         TRY(clp_run(s, "site_gradients", "site_gradients", "", ARGS(args), 1, &parts, &one));

@@ -25,16 +25,20 @@ static inline size_t clp_panel_columns_size(const clpeft_context *ctx, size_t K,
     return clp_round_up(N, clp_panel_columns(ctx)) * K;
 }
 
-/* Elements of scratch for clp_prepare. */
+/* A copy of a left operand [M,K] in scratch, and its elements: rows are not a multiple of 4 KB apart, or they share one of a cache's sets. */
 static inline size_t clp_prepare_size(size_t M, size_t K)
 {
     return M * (K + 16);
 }
+static inline clpeft_view clp_prepared(cl_mem scratch, size_t off, size_t K)
+{
+    return (clpeft_view){ scratch, off, K % 1024 == 0 ? K + 16 : K };
+}
 
-/* The left operand f(x) g (g.buf NULL: 1), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. Rows a multiple of
- * 4 KB apart are copied too, where a first-level cache may not hold a tile's: they share one of its sets. */
-clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, clpeft_view g,
-                          cl_mem scratch, size_t off, clpeft_view *out);
+/* The left operand f(x), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. Rows a multiple of 4 KB apart are
+ * copied too, where a first-level cache may not hold a tile's. */
+clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, cl_mem scratch,
+                          size_t off, clpeft_view *out);
 
 /* Pack a right operand of elements of `bytes` (4 or 2), w [K,N]; offsets in elements. */
 clpeft_status clp_pack_columns(clp_stream *s, size_t N, size_t K, size_t bytes, clpeft_view w, cl_mem panel,
@@ -68,11 +72,11 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u);
 
 /* Of the sites of a layer, in one pass over T tokens:  D [T,R] = Y B,  db [R,N] += (U^T Y) diag(g),  da [R,K] += D^T f(X),  with `kept` also
- * dg [N] += column sums of Y kept.  Y [T,N]; bt [R,N] is B^T, with rows as W above. */
+ * dg [N] += column sums of Y kept, with `scaled` also scaled = Y diag(g).  Y [T,N]; bt [R,N] is B^T, with rows as W above. */
 typedef struct {
     size_t T, N, K, R;
     clpeft_view u, y, bt, x, g, kept;
-    clpeft_view d, db, da, dg;
+    clpeft_view d, db, da, dg, scaled;
     clpeft_activation f;
     cl_mem sites;   /* table of clp_lowrank_table */
     cl_mem scratch; /* clp_site_gradients_scratch elements */
