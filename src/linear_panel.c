@@ -133,7 +133,7 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
     const size_t NR = clp_panel_columns(l->ctx);
     const int gain = low && low->gain;
     const clpeft_view none = { 0 };
-    clpeft_view dz = c->y, d = none, t = none, scaled = none;
+    clpeft_view dz = c->y, d = none, t = none;
     clpeft_status status = CLPEFT_OK;
     clp_operand w;
     size_t at = c->scratch_off;
@@ -141,7 +141,7 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
 
     if (!gain) TRY(clp_prepare(s, c->T, l->N, c->y, CLPEFT_IDENTITY, c->scratch, prepared, &dz));
     if (low) {
-        clpeft_view x = c->x;
+        clpeft_view x = c->x, scaled = none;
         clpeft_activation f = c->f;
         d = view(c->scratch, clp_take(&at, clp_u_size(l, low, c->T)), clp_u_ld(low));
         const size_t parts = clp_take(&at, parts_size(l, low, c->T));
@@ -152,10 +152,10 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
         }
         if (gain && c->dx.buf) scaled = clp_prepared(c->scratch, prepared, l->N);
         TRY(site_gradients(s, c, dz, d, x, f, scaled, parts));
+        if (gain) dz = scaled;
         if (c->dropout > 0 && c->dx.buf) TRY(dropped_gradient(s, c, d, t));
     }
     if (!c->dx.buf) goto out;
-    if (gain) dz = scaled;
     TRY(clp_weight_operand(s, l, 1, c->scratch, wide, &w));
     clp_product p = { .M = c->T,
                       .N = l->K,

@@ -206,7 +206,7 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
             VIEW(g),     VIEW(scaled), BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off)
         };
         s->flops = (double)(last - first) * (double)p->R * (4.0 * (double)p->N + 2.0 * (double)p->K);
-        s->bytes = 4.0 * (double)(last - first) * (double)(p->N + p->K);
+        s->bytes = 4.0 * (double)(last - first) * (double)((p->scaled.buf ? 2 : 1) * p->N + p->K);
         TRY(clp_run(s, "site_gradients", "site_gradients", "", ARGS(args), 1, &parts, &one));
     }
     TRY(add_parts(s, p, flags, parts));

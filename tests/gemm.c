@@ -1,7 +1,7 @@
 /* gemm.c - products, and frozen linear layers without sites, against float64. */
 #include "device.h"
 
-#include "context.h" /* not the public ones: a device's caches are set */
+#include "context.h" /* the library's: a device's caches are set */
 
 static const struct {
     size_t M, N, K, off, gap;
@@ -139,47 +139,6 @@ START_TEST(a_frozen_layer_matches_float64)
 }
 END_TEST
 
-/* Denormal ones too, and both ways: a row of 2^16 and zeros picks weights of their own. */
-START_TEST(halves_are_multiplied_exactly)
-{
-    enum { N = 32, K = 64 };
-    const clpeft_linear_options options = { .N = N, .K = K, .dtype = CLPEFT_F16 };
-    const clpeft_view none = { 0 };
-    const float zero = 0;
-    uint16_t half[N * K];
-    float value[N * K];
-    matrix x = matrix_make(K, K, 0, 0, &zero), y = matrix_random(K, N, 1, 2), dy = matrix_make(N, N, 0, 0, &zero),
-           dx = matrix_random(N, K, 2, 1);
-    clpeft_linear *linear = NULL;
-
-    for (size_t i = 0; i < N * K; i++) { /* every 31st of all; none of all exponent bits */
-        half[i] = (uint16_t)(31 * i);
-        if ((half[i] & 0x7c00) == 0x7c00) half[i] ^= 0x4000;
-    }
-    ck_ok(clpeft_dtype_to_f32(CLPEFT_F16, half, N * K, value));
-    for (size_t i = 0; i < K; i++) AT(x, i, i) = 0x1p16f;
-    for (size_t i = 0; i < N; i++) AT(dy, i, i) = 0x1p16f;
-    matrix_upload(&x), matrix_upload(&dy);
-    ck_ok(clpeft_linear_create(&linear, dev.ctx, &options));
-    ck_ok(clpeft_linear_load(linear, 0, N, half, CLPEFT_F16, NULL, dev.queue));
-    clpeft_workspace *ws = workspace(clpeft_linear_workspace(linear, NULL, K));
-    ck_ok(clpeft_linear_forward(linear, NULL, K, CLPEFT_IDENTITY, x.view, none, y.view, none, ws, dev.queue, 0, NULL,
-                                NULL));
-    ck_ok(clpeft_linear_backward(linear, NULL, N, CLPEFT_IDENTITY, x.view, none, dy.view, 0, dx.view, ws, dev.queue, 0,
-                                 NULL, NULL));
-    matrix_download(&y), matrix_download(&dx);
-    for (size_t n = 0; n < N; n++)
-        for (size_t k = 0; k < K; k++) {
-            const float want = 0x1p16f * value[n * K + k];
-            ck_assert_msg(AT(y, k, n) == want && AT(dx, n, k) == want, "half %04x: %g and %g, expected %g",
-                          half[n * K + k], AT(y, k, n), AT(dx, n, k), want);
-        }
-    clpeft_workspace_destroy(ws);
-    clpeft_linear_destroy(linear);
-    matrix_free(&x), matrix_free(&y), matrix_free(&dy), matrix_free(&dx);
-}
-END_TEST
-
 /* Rows 4 KB apart are copied where a cache may not hold a tile's, and where it does not the product is the same. */
 START_TEST(rows_4_kb_apart_are_multiplied)
 {
@@ -304,7 +263,6 @@ static void add(TCase *t)
     tcase_add_test(t, gemm_refuses_what_does_not_fit);
     tcase_add_loop_test(t, a_frozen_layer_matches_float64, 0, 6 * cases_of(sizeof shape / sizeof *shape));
     tcase_add_test(t, rows_4_kb_apart_are_multiplied);
-    tcase_add_test(t, halves_are_multiplied_exactly);
     tcase_add_test(t, a_residual_may_be_the_output);
     tcase_add_test(t, layers_share_a_storage_buffer);
     tcase_add_test(t, a_layer_loads_from_a_device_view_and_refuses_bad_sizes);

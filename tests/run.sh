@@ -152,7 +152,7 @@ stage_intel() {
     *) count 0 1 0 && return ;;
     esac
     check gcc env OCL_ICD_VENDORS="$build/intel/vendors" LD_LIBRARY_PATH="$build/intel/lib" CK_FORK=no \
-        meson test --timeout-multiplier 4 op loss optimizer model backward llama vit train adapter adapter-rows low-rank checkpoint golden
+        meson test --timeout-multiplier 4 block op loss optimizer model backward llama vit train adapter adapter-rows low-rank checkpoint golden
 }
 
 stage_release() {

@@ -3,8 +3,8 @@
  * Usage: bench-attention [ROUNDS] */
 #include "bench.h"
 
-/* S sequences of lengths from shortest to longest. peaked: large scores and small gradients, as in training; the products of their
- * tails are denormal, which must not cost time. */
+/* S sequences of lengths from shortest to longest. peaked: scores of up to 60 and gradients of 1e-6, more so than most that training
+ * sees; the products of their tails are denormal, which must not cost time. */
 static const struct {
     const char *name;
     size_t S, shortest, longest, H, Hk, d;
