@@ -67,11 +67,16 @@ static inline void add_dg(int fresh, size_t t0, size_t t1, __global const float 
 static inline void scale_tokens(size_t t0, size_t t1, __global const float *y, ulong y_ld, __global const float *g, const int *lanes,
                                 __global float *out, ulong out_ld)
 {
-    const V g0 = load_at(g, 0, lanes[0]), g1 = load_at(g + VW, 0, lanes[1]);
-    for (size_t t = t0; t < t1; t++) {
-        PREFETCH_TO_WRITE(out + t * out_ld + NR, 4 * NR);
-        store_at(load_at(y + t * y_ld, 0, lanes[0]) * g0, out + t * out_ld, 0, lanes[0]);
-        store_at(load_at(y + t * y_ld + VW, 0, lanes[1]) * g1, out + t * out_ld + VW, 0, lanes[1]);
+    if (lanes[1] == VW) {
+        const V g0 = LOAD(g), g1 = LOAD(g + VW);
+        for (size_t t = t0; t < t1; t++) {
+            PREFETCH_TO_WRITE(out + t * out_ld + NR, 4 * NR);
+            STORE(LOAD(y + t * y_ld) * g0, out + t * out_ld);
+            STORE(LOAD(y + t * y_ld + VW) * g1, out + t * out_ld + VW);
+        }
+    } else {
+        for (size_t t = t0; t < t1; t++)
+            for (int n = 0; n < lanes[0] + lanes[1]; n++) out[t * out_ld + n] = y[t * y_ld + n] * g[n];
     }
 }
 

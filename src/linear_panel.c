@@ -64,7 +64,7 @@ clpeft_status clp_panel_forward(clp_stream *s, const clp_layer_call *c)
             TRY(clp_dropped_input(s, c, low_x));
         }
         TRY(clp_narrow_run(s, c->T, c->low->R, l->K, low_x, c->low->a, u));
-        p.R = c->low->R, p.u = u, p.e = c->low->bt, p.sites = c->low->table;
+        p.R = c->low->R, p.area = c->low->area, p.u = u, p.e = c->low->bt, p.sites = c->low->table;
         if (c->low->gain) p.g = c->low->g;
         if (c->low->gain && c->tape && c->low->z_columns > 0)
             p.z = view(c->tape, c->tape_off + size, c->low->z_columns);
@@ -83,6 +83,8 @@ static clpeft_status site_gradients(clp_stream *s, const clp_layer_call *c, clpe
                              .N = c->linear->N,
                              .K = c->linear->K,
                              .R = low->R,
+                             .area = low->area,
+                             .spans = low->spans,
                              .u = view(c->tape, c->tape_off, clp_u_ld(low)),
                              .y = dy,
                              .bt = low->gbt,
@@ -173,7 +175,7 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
                       .f = c->f,
                       .slopes = c->slopes };
     if (c->f != CLPEFT_IDENTITY) p.slope = c->x;
-    if (low && c->dropout == 0) p.R = low->R, p.u = d, p.e = low->a;
+    if (low && c->dropout == 0) p.R = low->R, p.area = low->R * l->K, p.u = d, p.e = low->a;
     TRY(clp_product_run(s, &p));
 out:
     return status;

@@ -47,13 +47,17 @@ clpeft_status clp_lowrank_table(clpeft_context *ctx, clp_lowrank *l)
     cl_int(*entries)[4] = malloc((n + groups) * sizeof *entries);
 
     REQUIRE(entries, CLPEFT_OUT_OF_HOST_MEMORY, "clpeft_adapter_create: out of memory");
-    l->z_columns = 0;
+    l->z_columns = l->area = l->spans = 0;
     for (size_t j = 0; j < n; j++)
         if (panel_entry(l, j * columns, (j + 1) * columns, entries[j])) {
             entries[j][2] = (cl_int)l->z_columns;
             l->z_columns += columns;
         }
-    for (size_t i = 0; i < groups; i++) group_entry(l, 8 * i, 8 * i + 8, columns, entries[n + i]);
+    for (size_t i = 0; i < groups; i++) {
+        group_entry(l, 8 * i, 8 * i + 8, columns, entries[n + i]);
+        l->spans += (size_t)(entries[n + i][1] - entries[n + i][0]);
+    }
+    for (const clp_lowrank_site *p = l->sites; p < l->sites + l->n_sites; p++) l->area += p->rows * p->rank;
     TRY(clp_buffer(ctx, (n + groups) * sizeof *entries, entries, &l->table));
 out:
     free(entries);

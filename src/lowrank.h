@@ -33,9 +33,11 @@ typedef struct {
                           needs, its first column in Z or -1, unused; then per 8 columns of R: first and last + 1 of the layer's
                           rows that need them, in whole panels, unused, unused */
     size_t z_columns; /* columns of Z that a forward keeps: the panels that hold a row with a magnitude */
+    size_t area;      /* rows times rank, of all sites */
+    size_t spans;     /* rows that the groups of 8 columns of R need, of all groups, as the table has them */
 } clp_lowrank;
 
-/* Make table and z_columns of an entry whose linear, R, sites and gain are set; the caller releases table. */
+/* Make table, z_columns, area and spans of an entry whose linear, R, sites and gain are set; the caller releases table. */
 clpeft_status clp_lowrank_table(clpeft_context *ctx, clp_lowrank *lowrank);
 
 /* The first member of struct clpeft_adapter, so that linear.c knows no more of an adapter than this. */

@@ -8,7 +8,7 @@ enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES 
 enum { ACTIVATE = 256, SLOPES = 512 };
 enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
 enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
-enum { MOST_STEPS = 48 << 10 }; /* of a work item's loops: strip.cl says why */
+enum { MOST_STEPS = 62 << 10 }; /* of a work item's loops: strip.cl says why */
 enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4, GRADIENT_SCALE = 8 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
@@ -122,7 +122,7 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p)
              : p->w_type == CLPEFT_BF16 ? 2
                                         : 0,
              t->depth, t->block);
-    s->flops = 2.0 * (double)p->M * (double)p->N * (double)(p->K + p->R);
+    s->flops = 2.0 * (double)p->M * (double)(p->N * p->K + p->area);
     s->bytes = 4.0 * ((double)p->M * (double)p->K + (double)p->K * (double)p->N + (double)p->M * (double)p->N);
     return clp_run(s, "product", "product", options, ARGS(args), 3, global, one);
 }
@@ -162,6 +162,17 @@ static size_t slices(const clpeft_context *ctx, size_t T)
     return n < 1 ? 1 : n > most ? most : n;
 }
 
+/* Tokens that fit into the loops of a work item: steps of D, three tokens at once, and of the other passes, for a block of tokens and for each. */
+static size_t most_tokens(const clp_site_gradients *p, size_t vector)
+{
+    const size_t tile = 2 * vector, groups = (p->R + 7) / 8, passes = (p->kept.buf ? 1 : 0) + (p->scaled.buf ? 1 : 0);
+    const size_t tiles = p->spans / tile + groups * (p->K / tile + 1), panels = p->N / tile + 1;
+    const size_t of_d = (p->spans / vector + 8 * groups) * 16 / vector,
+                 of_block = 4 * tiles + (4 * passes + 2) * panels, of_token = tiles + passes * panels;
+    const size_t each = of_d / NARROW_ROWS + of_block / GRADIENT_TOKENS + of_token, once = of_d + of_block;
+    return once + each < MOST_STEPS ? (MOST_STEPS - once) / each : 1;
+}
+
 size_t clp_site_gradients_scratch(const clpeft_context *ctx, size_t T, size_t N, size_t K, size_t R)
 {
     const size_t NR = clp_panel_columns(ctx);
@@ -182,14 +193,11 @@ static clpeft_status add_parts(clp_stream *s, const clp_site_gradients *p, cl_in
 
 clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
 {
-    const size_t vector = s->ctx->tuning.vector, groups = (p->R + 7) / 8, depth = narrow_depth(8), one = 1;
+    const size_t depth = narrow_depth(8), one = 1;
     const clpeft_view kept = or_dummy(p->kept, p->da.buf), g = or_dummy(p->g, p->da.buf),
                       scaled = or_dummy(p->scaled, p->da.buf);
-    /* Steps of a work item's loops for a token: D by three of them at once, tiles of 8 x 2 vectors, dg and scaled. */
-    const size_t steps = groups * ((p->N / vector + 8) * 16 / vector / NARROW_ROWS + (p->N + p->K) / (2 * vector) + 3) +
-                         2 * (p->N / (2 * vector) + 2);
-    const size_t most = MOST_STEPS / steps + 1, wanted = slices(s->ctx, p->T);
-    const size_t launches = (p->T + wanted * most - 1) / (wanted * most), pieces = launches * wanted;
+    const size_t wanted = slices(s->ctx, p->T), each = wanted * most_tokens(p, s->ctx->tuning.vector);
+    const size_t launches = (p->T + each - 1) / each, pieces = launches * wanted;
     const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows,
                  parts = all < wanted ? all : wanted;
     const cl_int f = (cl_int)p->f;
@@ -205,7 +213,7 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
             VIEW(p->y),  VIEW(p->bt),  VIEW(p->d),       VIEW(p->x),         VIEW(kept),
             VIEW(g),     VIEW(scaled), BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off)
         };
-        s->flops = (double)(last - first) * (double)p->R * (4.0 * (double)p->N + 2.0 * (double)p->K);
+        s->flops = (double)(last - first) * (4.0 * (double)p->area + 2.0 * (double)p->R * (double)p->K);
         s->bytes = 4.0 * (double)(last - first) * (double)((p->scaled.buf ? 2 : 1) * p->N + p->K);
         TRY(clp_run(s, "site_gradients", "site_gradients", "", ARGS(args), 1, &parts, &one));
     }

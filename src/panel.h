@@ -58,7 +58,7 @@ typedef struct {
     cl_mem w;
     size_t w_off, w_panel, w_row; /* elements between column panels and between steps */
     clpeft_dtype w_type;          /* F32, F16 or BF16 */
-    size_t R;                     /* 0: no low-rank term */
+    size_t R, area;               /* 0: no low-rank term; values of E that are in use */
     clpeft_view u, e;             /* [M,R] with rows up to a multiple of MR, [R,N] padded to whole vectors */
     cl_mem sites;                 /* table of clp_lowrank_table, or NULL */
     float alpha, beta;            /* beta 0: C is not read */
@@ -75,6 +75,7 @@ clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft
  * dg [N] += column sums of Y kept, with `scaled` also scaled = Y diag(g).  Y [T,N]; bt [R,N] is B^T, with rows as W above. */
 typedef struct {
     size_t T, N, K, R;
+    size_t area, spans; /* of clp_lowrank */
     clpeft_view u, y, bt, x, g, kept;
     clpeft_view d, db, da, dg, scaled;
     clpeft_activation f;
