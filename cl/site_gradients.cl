@@ -1,5 +1,5 @@
 /* site_gradients.cl - what the low-rank terms of a layer get in the backward, in one pass over the tokens T0 ... T - 1:
- *   D = Y B                            Y [T,N], BT [R,N] = B^T
+ *   D = Y B                            Y [T,N], BT [R,N] = B^T; unless it is there
  *   C_B += (U^T Y) diag(g)   [R,N]     U [T,R] rows padded to whole groups of P_ROWS; only the rows and panels that sites names (product.cl)
  *   dg_n += sum_t Y_tn V_tn            V [T,.]: what the forward kept, of the panels that sites names
  *   C_A += D^T f(X)          [R,K]
@@ -17,6 +17,7 @@
 #define DG 2
 #define FIRST 4 /* the parts start at 0 */
 #define SCALE 8 /* S is wanted */
+#define MADE 16 /* D is there */
 
 #define ROUND(n, m) (((n) + (m) - 1) / (m) * (m))
 #define LANES_AT(n, N) { (int)min((ulong)VW, (N) - (n)), (n) + VW < (N) ? (int)min((ulong)VW, (N) - (n) - VW) : 0 }
@@ -110,7 +111,7 @@ __kernel ONE void site_gradients(ulong T0, ulong T, ulong rows, ulong N, ulong K
     for (size_t t0 = first; t0 < last; t0 += TOKENS) {
         const size_t t1 = min((ulong)(t0 + TOKENS), (ulong)last), next = t1 + TOKENS <= last ? TOKENS : 0;
         const int fresh = flags & FIRST && t0 == first;
-        narrow_tokens(t0, t1, last, R, depth, groups, y + y_off, y_ld, bt + bt_off, bt_ld, d + d_off, d_ld);
+        if (!(flags & MADE)) narrow_tokens(t0, t1, last, R, depth, groups, y + y_off, y_ld, bt + bt_off, bt_ld, d + d_off, d_ld);
         for (size_t n = 0; n < N; n += NR) {
             const int4 site = sites[n / NR];
             const int lanes[2] = LANES_AT(n, N);

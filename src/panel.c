@@ -9,7 +9,7 @@ enum { ACTIVATE = 256, SLOPES = 512 };
 enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
 enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
 enum { MOST_STEPS = 62 << 10 }; /* of a work item's loops: strip.cl says why */
-enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4, GRADIENT_SCALE = 8 };
+enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4, GRADIENT_SCALE = 8, GRADIENT_MADE = 16 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
 static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
@@ -145,14 +145,19 @@ static size_t narrow_depth(size_t R)
 
 clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u)
 {
-    const size_t tiles = (M + NARROW_ROWS - 1) / NARROW_ROWS, one = 1, vector = s->ctx->tuning.vector;
-    const size_t block = narrow_block(s->ctx, tiles, (K / vector + 8) * (2 * clp_round_up(R, 8) / vector));
-    const size_t global = (tiles + block - 1) / block, depth = narrow_depth(R);
-    const clp_arg args[] = { SIZE(M), SIZE(R), SIZE(K), SIZE(block), SIZE(depth), VIEW(x), VIEW(w), VIEW(u) };
+    const size_t tiles = (M + NARROW_ROWS - 1) / NARROW_ROWS, vector = s->ctx->tuning.vector, depth = narrow_depth(R);
+    const size_t steps = (K / vector + 8 * (K / depth + 1)) * 16 / vector,
+                 most = steps < MOST_STEPS ? MOST_STEPS / steps : 1;
+    const size_t groups = (R + 7) / 8 < most ? (R + 7) / 8 : most,
+                 columns = 8 * groups; /* of 8 columns, in so many steps each */
+    const size_t block = narrow_block(s->ctx, tiles, groups * steps);
+    const size_t global[2] = { (tiles + block - 1) / block, (R + columns - 1) / columns }, one[2] = { 1, 1 };
+    const clp_arg args[] = { SIZE(M),     SIZE(R), SIZE(K), SIZE(block), SIZE(columns),
+                             SIZE(depth), VIEW(x), VIEW(w), VIEW(u) };
 
     s->flops = 2.0 * (double)M * (double)R * (double)K;
     s->bytes = 4.0 * ((double)M * (double)K + (double)(M + K) * (double)R);
-    return clp_run(s, "narrow", "narrow", "", ARGS(args), 1, &global, &one);
+    return clp_run(s, "narrow", "narrow", "", ARGS(args), 2, global, one);
 }
 
 /* Slices of T tokens: work items that each leave a part of the gradients. */
@@ -162,13 +167,18 @@ static size_t slices(const clpeft_context *ctx, size_t T)
     return n < 1 ? 1 : n > most ? most : n;
 }
 
-/* Tokens that fit into the loops of a work item: steps of D, three tokens at once, and of the other passes, for a block of tokens and for each. */
-static size_t most_tokens(const clp_site_gradients *p, size_t vector)
+/* Steps of a work item's loops for D, of three tokens. */
+static size_t steps_of_d(const clp_site_gradients *p, size_t vector, size_t depth)
+{
+    return (p->spans / vector + 8 * (p->spans / depth + (p->R + 7) / 8)) * 16 / vector;
+}
+
+/* Tokens that fit into its loops: steps of D, and of the other passes for a block of tokens and for each. */
+static size_t most_tokens(const clp_site_gradients *p, size_t vector, size_t of_d)
 {
     const size_t tile = 2 * vector, groups = (p->R + 7) / 8, passes = (p->kept.buf ? 1 : 0) + (p->scaled.buf ? 1 : 0);
     const size_t tiles = p->spans / tile + groups * (p->K / tile + 1), panels = p->N / tile + 1;
-    const size_t of_d = (p->spans / vector + 8 * groups) * 16 / vector,
-                 of_block = 4 * tiles + (4 * passes + 2) * panels, of_token = tiles + passes * panels;
+    const size_t of_block = 4 * tiles + (4 * passes + 2) * panels, of_token = tiles + passes * panels;
     const size_t each = of_d / NARROW_ROWS + of_block / GRADIENT_TOKENS + of_token, once = of_d + of_block;
     return once + each < MOST_STEPS ? (MOST_STEPS - once) / each : 1;
 }
@@ -196,15 +206,18 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
     const size_t depth = narrow_depth(8), one = 1;
     const clpeft_view kept = or_dummy(p->kept, p->da.buf), g = or_dummy(p->g, p->da.buf),
                       scaled = or_dummy(p->scaled, p->da.buf);
-    const size_t wanted = slices(s->ctx, p->T), each = wanted * most_tokens(p, s->ctx->tuning.vector);
+    const size_t vector = s->ctx->tuning.vector, of_d = steps_of_d(p, vector, depth);
+    const int made = of_d > MOST_STEPS / 4; /* D by a launch of its own, which can share out its columns too */
+    const size_t wanted = slices(s->ctx, p->T), each = wanted * most_tokens(p, vector, made ? 0 : of_d);
     const size_t launches = (p->T + each - 1) / each, pieces = launches * wanted;
     const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows,
                  parts = all < wanted ? all : wanted;
     const cl_int f = (cl_int)p->f;
     cl_int flags = (p->g.buf ? GRADIENT_GAIN : 0) | (p->kept.buf ? GRADIENT_DG : 0) | GRADIENT_FIRST |
-                   (p->scaled.buf ? GRADIENT_SCALE : 0);
+                   (p->scaled.buf ? GRADIENT_SCALE : 0) | (made ? GRADIENT_MADE : 0);
     clpeft_status status = CLPEFT_OK;
 
+    if (made) TRY(clp_narrow_run(s, p->T, p->R, p->N, p->y, p->bt, p->d));
     for (size_t first = 0; first < p->T; first += parts * rows, flags &= ~GRADIENT_FIRST) {
         const size_t last = p->T - first > parts * rows ? first + parts * rows : p->T;
         const clp_arg args[] = {
@@ -213,7 +226,7 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
             VIEW(p->y),  VIEW(p->bt),  VIEW(p->d),       VIEW(p->x),         VIEW(kept),
             VIEW(g),     VIEW(scaled), BUFFER(p->sites), BUFFER(p->scratch), SIZE(p->scratch_off)
         };
-        s->flops = (double)(last - first) * (4.0 * (double)p->area + 2.0 * (double)p->R * (double)p->K);
+        s->flops = (double)(last - first) * ((made ? 2.0 : 4.0) * (double)p->area + 2.0 * (double)p->R * (double)p->K);
         s->bytes = 4.0 * (double)(last - first) * (double)((p->scaled.buf ? 2 : 1) * p->N + p->K);
         TRY(clp_run(s, "site_gradients", "site_gradients", "", ARGS(args), 1, &parts, &one));
     }
