@@ -21,7 +21,11 @@ static inline float WIDE(ushort x)
 #endif
 
 #if PANELS
+#if VW == 16
+#define STEPS 8 /* two vectors each stay in registers */
+#else
 #define STEPS 4
+#endif
 #define AHEAD 4096 /* elements of W0: asked for so early that they are there when their turn comes */
 #include "prefetch.cl"
 
@@ -37,21 +41,24 @@ static inline V weights(__global const W_TYPE *w)
 #endif
 }
 
-/* Sum of v^2 over `count` steps from w and at on, added to s0 and s1: the two vectors of a panel; count is STEPS or 1. */
-#define SQUARES(count)                                                                                              \
-    {                                                                                                               \
-        V v0[count], v1[count];                                                                                     \
-        PREFETCH(w + AHEAD, count * NR * sizeof(W_TYPE));                                                           \
+/* Sum of v^2 over `count` steps from w and at on, added to s0 and s1: the two vectors of a panel; count is STEPS or 1. W0 is asked for a
+ * little in each turn: more at once has to wait for places to arrive in. */
+#define SQUARES(count)                                                                                                   \
+    {                                                                                                                    \
+        V v0[count], v1[count];                                                                                          \
+        _Pragma("unroll") for (int i = 0; i < count; i++) PREFETCH(at + (i + count) * at_ld, 64);                        \
         _Pragma("unroll") for (int i = 0; i < count; i++) v0[i] = weights(w + i * NR), v1[i] = weights(w + i * NR + VW); \
-        for (int r = 0; r < rank; r++) {                                                                            \
-            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                                      \
-            _Pragma("unroll") for (int i = 0; i < count; i++) {                                                     \
-                const V a = at[i * at_ld + r];                                                                      \
-                v0[i] = fma(b0, a, v0[i]), v1[i] = fma(b1, a, v1[i]);                                               \
-            }                                                                                                       \
-        }                                                                                                           \
-        _Pragma("unroll") for (int i = 0; i < count; i++) s0 = fma(v0[i], v0[i], s0), s1 = fma(v1[i], v1[i], s1);   \
-        w += count * NR, at += count * at_ld;                                                                       \
+        for (int r = 0; r < rank; r++) {                                                                                 \
+            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                                           \
+            PREFETCH(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));                                           \
+            _Pragma("unroll") for (int i = 0; i < count; i++) {                                                          \
+                const V a = at[i * at_ld + r];                                                                           \
+                v0[i] = fma(b0, a, v0[i]), v1[i] = fma(b1, a, v1[i]);                                                    \
+            }                                                                                                            \
+        }                                                                                                                \
+        for (int i = rank; i < count; i++) PREFETCH(w + AHEAD + i * NR, NR * sizeof(W_TYPE));                            \
+        _Pragma("unroll") for (int i = 0; i < count; i++) s0 = fma(v0[i], v0[i], s0), s1 = fma(v1[i], v1[i], s1);        \
+        w += count * NR, at += count * at_ld;                                                                            \
     }
 
 /* Launch: global panels of the largest site, jobs. */
