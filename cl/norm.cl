@@ -41,59 +41,61 @@ static inline V weights(__global const W_TYPE *w)
 #endif
 }
 
-/* Sum of v^2 over `count` steps from w and at on, added to s0 and s1: the two vectors of a panel; count is STEPS or 1. W0 is asked for a
- * little in each turn: more at once has to wait for places to arrive in. */
-#define SQUARES(count)                                                                                                   \
-    {                                                                                                                    \
-        V v0[count], v1[count];                                                                                          \
-        _Pragma("unroll") for (int i = 0; i < count; i++) PREFETCH(at + (i + count) * at_ld, 64);                        \
-        _Pragma("unroll") for (int i = 0; i < count; i++) v0[i] = weights(w + i * NR), v1[i] = weights(w + i * NR + VW); \
-        for (int r = 0; r < rank; r++) {                                                                                 \
-            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                                           \
-            PREFETCH(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));                                           \
-            _Pragma("unroll") for (int i = 0; i < count; i++) {                                                          \
-                const V a = at[i * at_ld + r];                                                                           \
-                v0[i] = fma(b0, a, v0[i]), v1[i] = fma(b1, a, v1[i]);                                                    \
-            }                                                                                                            \
-        }                                                                                                                \
-        for (int i = rank; i < count; i++) PREFETCH(w + AHEAD + i * NR, NR * sizeof(W_TYPE));                            \
-        _Pragma("unroll") for (int i = 0; i < count; i++) s0 = fma(v0[i], v0[i], s0), s1 = fma(v1[i], v1[i], s1);        \
-        w += count * NR, at += count * at_ld;                                                                            \
+/* Sum of v^2 over `count` steps from w and at on, added to s0 and s1: the two vectors of a panel; count is STEPS or 1. The steps are written
+ * out: each step of a loop counts (strip.cl). W0 is asked for a little in each turn: more at once has to wait for places to arrive in. */
+#define ASK(i) PREFETCH(at + (i + STEPS) * at_ld, 64);
+#define OPEN(i) V v##i = weights(w + i * NR), u##i = weights(w + i * NR + VW);
+#define ADD(i) { const V a = at[i * at_ld + r]; v##i = fma(b0, a, v##i), u##i = fma(b1, a, u##i); }
+#define SQUARE(i) s0 = fma(v##i, v##i, s0), s1 = fma(u##i, u##i, s1);
+#define SQUARES(ALL, count)                                                                   \
+    {                                                                                         \
+        ALL(ASK) ALL(OPEN)                                                                    \
+        for (int r = 0; r < rank; r++) {                                                      \
+            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                \
+            PREFETCH(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));                \
+            ALL(ADD)                                                                          \
+        }                                                                                     \
+        for (int i = rank; i < count; i++) PREFETCH(w + AHEAD + i * NR, NR * sizeof(W_TYPE)); \
+        ALL(SQUARE)                                                                           \
+        w += count * NR, at += count * at_ld;                                                 \
     }
 
-/* Launch: global panels of the largest site, jobs. */
+/* The steps from ... to - 1 of K: c holds the sum of squares until the last ones.   Launch: global panels of the largest site, jobs. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void row_norms(__global const ulong *jobs, ulong first, __global const W_TYPE *restrict w, __global const float *restrict at,
-               __global const float *restrict bt, __global float *c)
+void row_norms(__global const ulong *jobs, ulong first, ulong from, ulong to, __global const W_TYPE *restrict w,
+               __global const float *restrict at, __global const float *restrict bt, __global float *c)
 {
     __global const ulong *job = jobs + first + get_global_id(1) * NORM_FIELDS;
     const size_t K = job[COLUMNS], row = job[ROW], end = row + job[ROWS], panel = row / NR + get_global_id(0), n = panel * NR;
-    const size_t at_ld = job[AT_LD], bt_ld = job[BT_LD];
+    const size_t at_ld = job[AT_LD], bt_ld = job[BT_LD], stop = min(to, (ulong)K);
     const int rank = (int)job[RANK];
     V sum0 = 0.0f, sum1 = 0.0f;
     float lanes[NR];
-    if (n >= end) return;
-    w += job[W_OFF] + panel * K * NR;
-    at += job[AT_OFF];
+    if (n >= end || (from > 0 && from >= K)) return;
+    w += job[W_OFF] + (panel * K + from) * NR;
+    at += job[AT_OFF] + from * at_ld;
     bt += job[BT_OFF] - row + n;
-    for (size_t k0 = 0; k0 < K; k0 += 32 * STEPS) { /* partial sums keep the rounding error small */
-        const size_t count = min((ulong)(32 * STEPS), K - k0);
+    c += job[C_OFF] + n - row;
+    for (size_t k0 = from; k0 < stop; k0 += 32 * STEPS) { /* partial sums keep the rounding error small */
+        const size_t count = min((ulong)(32 * STEPS), (ulong)(stop - k0));
         V s0 = 0.0f, s1 = 0.0f;
         size_t k = 0;
-        for (; k + STEPS <= count; k += STEPS) SQUARES(STEPS)
-        for (; k < count; k++) SQUARES(1)
+        for (; k + STEPS <= count; k += STEPS) SQUARES(CAT(ALL, STEPS), STEPS)
+        for (; k < count; k++) SQUARES(ALL1, 1)
         sum0 += s0, sum1 += s1;
     }
-    STORE(sqrt(sum0), lanes);
-    STORE(sqrt(sum1), lanes + VW);
+    for (int i = 0; i < NR; i++) lanes[i] = from > 0 && n + i >= row && n + i < end ? c[i] : 0.0f;
+    sum0 += LOAD(lanes), sum1 += LOAD(lanes + VW);
+    STORE(stop == K ? sqrt(sum0) : sum0, lanes);
+    STORE(stop == K ? sqrt(sum1) : sum1, lanes + VW);
     for (int i = 0; i < NR; i++)
-        if (n + i >= row && n + i < end) c[job[C_OFF] + n + i - row] = lanes[i];
+        if (n + i >= row && n + i < end) c[i] = lanes[i];
 }
 #else
-/* Launch: global WG x rows of the largest site, jobs; local WG. */
+/* All steps of K, whatever from and to are.   Launch: global WG x rows of the largest site, jobs; local WG. */
 __kernel __attribute__((reqd_work_group_size(WG, 1, 1)))
-void row_norms(__global const ulong *jobs, ulong first, __global const W_TYPE *restrict w, __global const float *restrict at,
-               __global const float *restrict bt, __global float *c)
+void row_norms(__global const ulong *jobs, ulong first, ulong from, ulong to, __global const W_TYPE *restrict w,
+               __global const float *restrict at, __global const float *restrict bt, __global float *c)
 {
     __local float parts[WG];
     __global const ulong *job = jobs + first + get_global_id(1) * NORM_FIELDS;

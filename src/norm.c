@@ -14,6 +14,7 @@ typedef struct {
     const clpeft_linear *linear; /* any of the group: storage and type */
     int widened;                 /* the weight goes through scratch: then one job */
     size_t first, n, rows;       /* rows of the largest site, counted from the start of its first panel */
+    size_t columns, rank;        /* the largest */
 } group;
 
 struct clp_norm_plan {
@@ -55,11 +56,14 @@ static void add_to_groups(clp_norm_plan *plan, const clp_norm_job *j, size_t ind
     if (need > *scratch) *scratch = need;
     if (!last || last->widened || widened(j->linear) || last->linear->storage != j->linear->storage ||
         last->linear->dtype != j->linear->dtype) {
-        plan->groups[plan->n_groups++] = (group){ j->linear, widened(j->linear), index, 1, rows };
+        plan->groups[plan->n_groups++] =
+            (group){ j->linear, widened(j->linear), index, 1, rows, j->linear->K, j->rank };
         return;
     }
     last->n++;
     if (rows > last->rows) last->rows = rows;
+    if (j->linear->K > last->columns) last->columns = j->linear->K;
+    if (j->rank > last->rank) last->rank = j->rank;
 }
 
 clpeft_status clp_norm_plan_create(clp_norm_plan **result, clpeft_context *ctx, const clp_norm_job *jobs, size_t n)
@@ -101,6 +105,13 @@ void clp_norm_plan_destroy(clp_norm_plan *plan)
     free(plan);
 }
 
+/* As many as keep the loops of a work item, of four columns at a time or more, shorter than strip.cl says; widening may be a loop too. */
+static size_t columns_at_once(size_t rank, clpeft_dtype type)
+{
+    const size_t n = (60 << 10) / (rank + (type == CLPEFT_F32 ? 8 : 48)) * 4 / 32 * 32;
+    return n > 32 ? n : 32;
+}
+
 static clpeft_status run_group(clp_norm_plan *plan, clp_stream *s, const group *g, cl_mem c)
 {
     const size_t columns = clp_panel_columns(plan->ctx), WG = plan->ctx->tuning.group;
@@ -114,14 +125,18 @@ static clpeft_status run_group(clp_norm_plan *plan, clp_stream *s, const group *
     char options[64];
 
     if (g->widened) TRY(clp_weight_operand(s, g->linear, 0, plan->scratch, 0, &w));
-    const clp_arg args[] = { BUFFER(plan->table), SIZE(first),     BUFFER(w.buf),
-                             BUFFER(factors),     BUFFER(factors), BUFFER(c) };
     snprintf(options, sizeof options, "-D PANELS=%d -D WT=%d", panels,
              w.type == CLPEFT_F16    ? 1
              : w.type == CLPEFT_BF16 ? 2
                                      : 0);
-    s->bytes = (double)g->rows * (double)g->n * (double)clp_weight_row_bytes(g->linear);
-    TRY(clp_run(s, "norm", "row_norms", options, ARGS(args), 2, global, local));
+    for (size_t from = 0, to; from == 0 || from < g->columns; from = to) {
+        to = panels ? from + columns_at_once(g->rank, w.type) : g->columns;
+        const clp_arg args[] = { BUFFER(plan->table), SIZE(first),     SIZE(from),      SIZE(to),
+                                 BUFFER(w.buf),       BUFFER(factors), BUFFER(factors), BUFFER(c) };
+        s->bytes = (double)g->rows * (double)g->n * (double)clp_weight_row_bytes(g->linear) *
+                   (double)((to < g->columns ? to : g->columns) - from) / (double)g->columns;
+        TRY(clp_run(s, "norm", "row_norms", options, ARGS(args), 2, global, local));
+    }
 out:
     return status;
 }
