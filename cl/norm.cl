@@ -71,7 +71,7 @@ void row_norms(__global const ulong *jobs, ulong first, ulong from, ulong to, __
     const int rank = (int)job[RANK];
     V sum0 = 0.0f, sum1 = 0.0f;
     float lanes[NR];
-    if (n >= end || (from > 0 && from >= K)) return;
+    if (n >= end || from >= K) return;
     w += job[W_OFF] + (panel * K + from) * NR;
     at += job[AT_OFF] + from * at_ld;
     bt += job[BT_OFF] - row + n;

@@ -108,7 +108,7 @@ void clp_norm_plan_destroy(clp_norm_plan *plan)
 /* As many as keep the loops of a work item, of four columns at a time or more, shorter than strip.cl says; widening may be a loop too. */
 static size_t columns_at_once(size_t rank, clpeft_dtype type)
 {
-    const size_t n = (60 << 10) / (rank + (type == CLPEFT_F32 ? 8 : 48)) * 4 / 32 * 32;
+    const size_t n = CLP_MOST_STEPS / (rank + (type == CLPEFT_F32 ? 8 : 48)) * 4 / 32 * 32;
     return n > 32 ? n : 32;
 }
 
@@ -129,7 +129,7 @@ static clpeft_status run_group(clp_norm_plan *plan, clp_stream *s, const group *
              w.type == CLPEFT_F16    ? 1
              : w.type == CLPEFT_BF16 ? 2
                                      : 0);
-    for (size_t from = 0, to; from == 0 || from < g->columns; from = to) {
+    for (size_t from = 0, to; from < g->columns; from = to) {
         to = panels ? from + columns_at_once(g->rank, w.type) : g->columns;
         const clp_arg args[] = { BUFFER(plan->table), SIZE(first),     SIZE(from),      SIZE(to),
                                  BUFFER(w.buf),       BUFFER(factors), BUFFER(factors), BUFFER(c) };

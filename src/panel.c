@@ -6,9 +6,8 @@
 /* Bits of `flags` in product.cl and site_gradients.cl. */
 enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES = 64, BEFORE = 128 };
 enum { ACTIVATE = 256, SLOPES = 512 };
-enum { NARROW_ROWS = 3 };       /* ROWS of dot_rows.cl */
-enum { GRADIENT_TOKENS = 24 };  /* TOKENS of site_gradients.cl */
-enum { MOST_STEPS = 62 << 10 }; /* of a work item's loops: strip.cl says why */
+enum { NARROW_ROWS = 3 };      /* ROWS of dot_rows.cl */
+enum { GRADIENT_TOKENS = 24 }; /* TOKENS of site_gradients.cl */
 enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4, GRADIENT_SCALE = 8, GRADIENT_MADE = 16 };
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
@@ -132,7 +131,7 @@ static size_t narrow_block(const clpeft_context *ctx, size_t tiles, size_t steps
 {
     const size_t wanted = 8 * (size_t)ctx->info.compute_units;
     size_t block = (tiles + wanted - 1) / wanted;
-    while (block > 1 && block * steps > MOST_STEPS) block--;
+    while (block > 1 && block * steps > CLP_MOST_STEPS) block--;
     return block;
 }
 
@@ -147,7 +146,7 @@ clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft
 {
     const size_t tiles = (M + NARROW_ROWS - 1) / NARROW_ROWS, vector = s->ctx->tuning.vector, depth = narrow_depth(R);
     const size_t steps = (K / vector + 8 * (K / depth + 1)) * 16 / vector,
-                 most = steps < MOST_STEPS ? MOST_STEPS / steps : 1;
+                 most = steps < CLP_MOST_STEPS ? CLP_MOST_STEPS / steps : 1;
     const size_t groups = (R + 7) / 8 < most ? (R + 7) / 8 : most,
                  columns = 8 * groups; /* of 8 columns, in so many steps each */
     const size_t block = narrow_block(s->ctx, tiles, groups * steps);
@@ -180,7 +179,7 @@ static size_t most_tokens(const clp_site_gradients *p, size_t vector, size_t of_
     const size_t tiles = p->spans / tile + groups * (p->K / tile + 1), panels = p->N / tile + 1;
     const size_t of_block = 4 * tiles + (4 * passes + 2) * panels, of_token = tiles + passes * panels;
     const size_t each = of_d / NARROW_ROWS + of_block / GRADIENT_TOKENS + of_token, once = of_d + of_block;
-    return once + each < MOST_STEPS ? (MOST_STEPS - once) / each : 1;
+    return once + each < CLP_MOST_STEPS ? (CLP_MOST_STEPS - once) / each : 1;
 }
 
 size_t clp_site_gradients_scratch(const clpeft_context *ctx, size_t T, size_t N, size_t K, size_t R)
@@ -207,7 +206,7 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
     const clpeft_view kept = or_dummy(p->kept, p->da.buf), g = or_dummy(p->g, p->da.buf),
                       scaled = or_dummy(p->scaled, p->da.buf);
     const size_t vector = s->ctx->tuning.vector, of_d = steps_of_d(p, vector, depth);
-    const int made = of_d > MOST_STEPS / 4; /* D by a launch of its own, which can share out its columns too */
+    const int made = of_d > CLP_MOST_STEPS / 4; /* D by a launch of its own, which can share out its columns too */
     const size_t wanted = slices(s->ctx, p->T), each = wanted * most_tokens(p, vector, made ? 0 : of_d);
     const size_t launches = (p->T + each - 1) / each, pieces = launches * wanted;
     const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows,

@@ -14,6 +14,7 @@ static inline size_t clp_panel_columns(const clpeft_context *ctx)
 
 /* Work items that share a loop of n steps: STRIP of cl/strip.cl steps each. */
 enum { CLP_STRIP = 512 };
+enum { CLP_MOST_STEPS = 62 << 10 }; /* of a work item's loops: strip.cl says why */
 static inline size_t clp_strips(size_t n)
 {
     return (n + CLP_STRIP - 1) / CLP_STRIP;
