@@ -6,12 +6,14 @@
 #else
 #define ROWS 1
 #endif
-/* Rows past the last one are the last one again; so a step reads all its rows before it writes one. */
+/* Rows past the last one are the last one again; so a step reads all its rows before it writes one. The rows of the next group are asked for:
+ * on CPUs the same thread is likely to take it. */
 #define ROW(r) min((ulong)(get_group_id(0) * ROWS + r), T - 1)
 #define FOR_ROWS(r) _Pragma("unroll") for (int r = 0; r < ROWS; r++)
 #define FOR_COLUMNS(d) for (ulong d = get_local_id(0) * VW; d < D; d += WG * VW)
 #define IN(x, r) load_at(x + x##_off + ROW(r) * x##_ld, d, D)
 #define OUT(v, x, r) store_at(v, x + x##_off + ROW(r) * x##_ld, d, D)
+#define AHEAD(x, r) (x + x##_off + (ROW(r) + ROWS) * x##_ld + d)
 #define STAT(r) stat[stat_off + ROW(r) * stat_ld]
 
 /* y = (x - mean) rstd gamma + beta,  rstd = 1 / sqrt(var + eps);  stat = mean, rstd.  y may be x. */
@@ -33,6 +35,7 @@ void layer_norm(ulong T, ulong D, float eps, __global const float *x, ulong x_of
     FOR_COLUMNS(d) FOR_ROWS(r) {
         const V c = inside(IN(x, r) - mean[r], d, D, 0.0f);
         square[r] = fma(c, c, square[r]);
+        PREFETCH(AHEAD(x, r), 4 * VW);
     }
     FOR_ROWS(r) rstd[r] = 1.0f / sqrt(sum_group(square[r], part) / D + eps);
     FOR_COLUMNS(d) {
@@ -70,6 +73,9 @@ void layer_norm_backward(ulong T, ulong D, __global const float *restrict x, ulo
             const V h = (IN(x, r) - mean[r]) * rstd[r];
             v[r] = rstd[r] * (IN(dy, r) * g - mean_dh[r] - h * mean_dot[r]);
             if (accumulate != 0.0f) v[r] = fma((V)(accumulate), IN(dx, r), v[r]);
+            PREFETCH(AHEAD(x, r), 4 * VW);
+            PREFETCH(AHEAD(dy, r), 4 * VW);
+            PREFETCH_TO_WRITE(AHEAD(dx, r), 4 * VW);
         }
         FOR_ROWS(r) OUT(v[r], dx, r);
     }
@@ -109,7 +115,11 @@ void rms_norm(ulong T, ulong D, float eps, __global const float *x, ulong x_off,
     FOR_ROWS(r) rstd[r] = 1.0f / sqrt(sum_group(square[r], part) / D + eps);
     FOR_COLUMNS(d) {
         const V g = load_step(gamma + gamma_off, gamma_ld, d, D);
-        FOR_ROWS(r) v[r] = IN(x, r) * rstd[r] * g;
+        FOR_ROWS(r) {
+            v[r] = IN(x, r) * rstd[r] * g;
+            PREFETCH(AHEAD(x, r), 4 * VW);
+            PREFETCH_TO_WRITE(AHEAD(y, r), 4 * VW);
+        }
         FOR_ROWS(r) OUT(v[r], y, r);
     }
     if (get_local_id(0) == 0) FOR_ROWS(r) STAT(r) = rstd[r];
@@ -137,6 +147,9 @@ void rms_norm_backward(ulong T, ulong D, __global const float *restrict x, ulong
         FOR_ROWS(r) {
             v[r] = rstd[r] * (IN(dy, r) * g - IN(x, r) * rstd[r] * mean_dot[r]);
             if (accumulate != 0.0f) v[r] = fma((V)(accumulate), IN(dx, r), v[r]);
+            PREFETCH(AHEAD(x, r), 4 * VW);
+            PREFETCH(AHEAD(dy, r), 4 * VW);
+            PREFETCH_TO_WRITE(AHEAD(dx, r), 4 * VW);
         }
         FOR_ROWS(r) OUT(v[r], dx, r);
     }
