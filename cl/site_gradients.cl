@@ -3,7 +3,7 @@
  *   C_B += (U^T Y) diag(g)   [R,N]     U [T,R] rows padded to whole groups of P_ROWS; only the rows and panels that sites names (product.cl)
  *   dg_n += sum_t Y_tn V_tn            V [T,.]: what the forward kept, of the panels that sites names
  *   C_A += D^T f(X)          [R,K]
- *   S = Y diag(g)            [T,N] where it is wanted
+ *   S = Y diag(g)            [T,N] where it is wanted; may be Y
  * A work item has `rows` tokens; it takes TOKENS at a time, so that each product finds in the cache what the one before it read, and asks for
  * the next operand early. It adds up a part of its own, a panel [padded R + 1][NR] after the other of N's and K's, the last row for dg; add_parts
  * adds the parts up.
@@ -18,6 +18,7 @@
 #define FIRST 4 /* the parts start at 0 */
 #define SCALE 8 /* S is wanted */
 #define MADE 16 /* D is there */
+#define HERE 32 /* S is Y: where g is 1 nothing is to be done */
 
 #define ROUND(n, m) (((n) + (m) - 1) / (m) * (m))
 #define LANES_AT(n, N) { (int)min((ulong)VW, (N) - (n)), (n) + VW < (N) ? (int)min((ulong)VW, (N) - (n) - VW) : 0 }
@@ -96,11 +97,11 @@ static inline void narrow_tokens(size_t t0, size_t t1, size_t last, size_t R, si
 }
 
 __kernel ONE void site_gradients(ulong T0, ulong T, ulong rows, ulong N, ulong K, ulong R, ulong depth, int flags, int f,
-                                 __global const float *restrict u, ulong u_off, ulong u_ld, __global const float *restrict y, ulong y_off,
+                                 __global const float *restrict u, ulong u_off, ulong u_ld, __global const float *y, ulong y_off,
                                  ulong y_ld, __global const float *restrict bt, ulong bt_off, ulong bt_ld, __global float *d, ulong d_off,
                                  ulong d_ld, __global const float *restrict x, ulong x_off, ulong x_ld, __global const float *restrict kept,
                                  ulong kept_off, ulong kept_ld, __global const float *restrict g, ulong g_off, ulong g_ld,
-                                 __global float *restrict scaled, ulong scaled_off, ulong scaled_ld, __global const int4 *restrict sites,
+                                 __global float *scaled, ulong scaled_off, ulong scaled_ld, __global const int4 *restrict sites,
                                  __global float *parts, ulong parts_off)
 {
     const size_t first = T0 + get_global_id(0) * rows, last = min((ulong)(first + rows), T);
@@ -120,7 +121,8 @@ __kernel ONE void site_gradients(ulong T0, ulong T, ulong rows, ulong N, ulong K
                            part + n * height + i * NR);
             if (flags & DG && site.s2 >= 0)
                 add_dg(fresh, t0, t1, y + y_off + n, y_ld, kept + kept_off + site.s2, kept_ld, lanes, part + n * height + (height - 1) * NR);
-            if (flags & SCALE) scale_tokens(t0, t1, y + y_off + n, y_ld, g + g_off + n, lanes, scaled + scaled_off + n, scaled_ld);
+            if (flags & SCALE && !(flags & HERE && site.s2 < 0))
+                scale_tokens(t0, t1, y + y_off + n, y_ld, g + g_off + n, lanes, scaled + scaled_off + n, scaled_ld);
         }
         for (size_t k = 0; k < K; k += NR) {
             const int lanes[2] = LANES_AT(k, K);

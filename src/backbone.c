@@ -126,7 +126,8 @@ clpeft_status clp_project_activated(clpeft_model *model, const clpeft_adapter *a
 }
 
 clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, size_t layer, clpeft_activation f,
-                               clpeft_view x, clpeft_view dy, float accumulate, clpeft_view dx, cl_command_queue queue)
+                               clpeft_view x, clpeft_view dy, int spent, float accumulate, clpeft_view dx,
+                               cl_command_queue queue)
 {
     const clpeft_view tape = { tape_slot(model, layer)->tape, 0, 1 };
     clp_layer_call call = { .linear = model->layers[layer].linear,
@@ -135,7 +136,8 @@ clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, siz
                             .x = x,
                             .y = dy,
                             .dx = layer == model->lowest ? none : dx,
-                            .accumulate = accumulate };
+                            .accumulate = accumulate,
+                            .spent = spent };
     call.slopes = f != CLPEFT_IDENTITY && slopes_do(model, adapter, layer);
     return clp_linear_backward(&call, adapter, tape, model->ws, queue, 0, NULL, NULL);
 }

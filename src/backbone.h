@@ -96,8 +96,10 @@ clpeft_status clp_project(clpeft_model *model, const clpeft_adapter *adapter, si
 clpeft_status clp_project_activated(clpeft_model *model, const clpeft_adapter *adapter, size_t layer, int keep,
                                     clpeft_view x, clpeft_activation f, clpeft_view before, clpeft_view y,
                                     cl_command_queue queue);
+/* spent: dy is not read after it, and may be overwritten. */
 clpeft_status clp_project_back(clpeft_model *model, clpeft_adapter *adapter, size_t layer, clpeft_activation f,
-                               clpeft_view x, clpeft_view dy, float accumulate, clpeft_view dx, cl_command_queue queue);
+                               clpeft_view x, clpeft_view dy, int spent, float accumulate, clpeft_view dx,
+                               cl_command_queue queue);
 
 /* The next rows x cols elements of a buffer; from.off moves on. With from.buf NULL it only counts. */
 clpeft_view clp_carve(clpeft_view *from, size_t rows, size_t cols);

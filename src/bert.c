@@ -126,18 +126,18 @@ static clpeft_status block_backward(clpeft_model *m, clpeft_adapter *adapter, si
     clpeft_status status = CLPEFT_OK;
 
     TRY(norm_back(m, net->norm[2 * b + 1], a->sum2, a->stat2, dx, queue));
-    TRY(clp_project_back(m, adapter, layer + DOWN, net->act, a->p, dx, 0.0f, a->p, queue));
+    TRY(clp_project_back(m, adapter, layer + DOWN, net->act, a->p, dx, 0, 0.0f, a->p, queue));
     if (m->lowest == layer + DOWN) goto out;
     TRY(norm_again(m, adapter, layer + UP, net->norm[2 * b], a->sum1, a->stat1, queue));
-    TRY(clp_project_back(m, adapter, layer + UP, CLPEFT_IDENTITY, net->x1, a->p, 1.0f, dx, queue));
+    TRY(clp_project_back(m, adapter, layer + UP, CLPEFT_IDENTITY, net->x1, a->p, 1, 1.0f, dx, queue));
     if (m->lowest == layer + UP) goto out;
     TRY(norm_back(m, net->norm[2 * b], a->sum1, a->stat1, dx, queue));
-    TRY(clp_project_back(m, adapter, layer + OUTPUT, CLPEFT_IDENTITY, a->o, dx, 0.0f, a->d_o, queue));
+    TRY(clp_project_back(m, adapter, layer + OUTPUT, CLPEFT_IDENTITY, a->o, dx, 0, 0.0f, a->d_o, queue));
     if (m->lowest == layer + OUTPUT) goto out;
     TRY(clpeft_attention_backward(m->ctx, &shape, m->row_start, q, k, v, a->o, a->lse, a->d_o, net->dsum, dq, dk, dv,
                                   queue, 0, NULL, NULL));
     if (again) TRY(norm_again(m, adapter, layer + QKV, net->norm[2 * b - 1], below->sum2, below->stat2, queue));
-    TRY(clp_project_back(m, adapter, layer + QKV, CLPEFT_IDENTITY, again ? net->x1 : net->x[b], a->dqkv, 1.0f, dx,
+    TRY(clp_project_back(m, adapter, layer + QKV, CLPEFT_IDENTITY, again ? net->x1 : net->x[b], a->dqkv, 1, 1.0f, dx,
                          queue));
 out:
     return status;

@@ -152,7 +152,8 @@ clpeft_status clp_panel_backward(clp_stream *s, const clp_layer_call *c)
             f = CLPEFT_IDENTITY;
             TRY(clp_dropped_input(s, c, t));
         }
-        if (gain && c->dx.buf) scaled = clp_prepared(c->scratch, prepared, l->N);
+        if (gain && c->dx.buf)
+            scaled = c->spent && !clp_crowded(s->ctx, c->T, dz) ? dz : clp_prepared(c->scratch, prepared, l->N);
         TRY(site_gradients(s, c, dz, d, x, f, scaled, parts));
         if (gain) dz = scaled;
         if (c->dropout > 0 && c->dx.buf) TRY(dropped_gradient(s, c, d, t));

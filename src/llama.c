@@ -169,11 +169,12 @@ static clpeft_status ffn_backward(clpeft_model *m, clpeft_adapter *adapter, size
     clpeft_status status = CLPEFT_OK;
 
     if (clp_lowrank_find(adapter, m->layers[layer + LLAMA_DOWN].linear)) TRY(swiglu(m, a, queue));
-    TRY(clp_project_back(m, adapter, layer + LLAMA_DOWN, CLPEFT_IDENTITY, net->s, dx, 0.0f, net->ds, queue));
+    TRY(clp_project_back(m, adapter, layer + LLAMA_DOWN, CLPEFT_IDENTITY, net->s, dx, 0, 0.0f, net->ds, queue));
     if (m->lowest == layer + LLAMA_DOWN) goto out;
     TRY(clpeft_swiglu_backward(m->ctx, m->T, m->info.ffn, gate, up, net->ds, gate, up, queue, 0, NULL, NULL));
     TRY(norm_again(m, adapter, layer + LLAMA_GATE_UP, 2 * b + 1, a->x1, a->stat2, queue));
-    TRY(clp_project_back(m, adapter, layer + LLAMA_GATE_UP, CLPEFT_IDENTITY, net->n, a->gate_up, 0.0f, net->dn, queue));
+    TRY(clp_project_back(m, adapter, layer + LLAMA_GATE_UP, CLPEFT_IDENTITY, net->n, a->gate_up, 1, 0.0f, net->dn,
+                         queue));
     if (m->lowest == layer + LLAMA_GATE_UP) goto out;
     TRY(norm_back(m, 2 * b + 1, a->x1, a->stat2, net->dn, 1.0f, dx, queue));
 out:
@@ -192,13 +193,13 @@ static clpeft_status attention_backward(clpeft_model *m, clpeft_adapter *adapter
     const size_t layer = b * LLAMA_LAYERS;
     clpeft_status status = CLPEFT_OK;
 
-    TRY(clp_project_back(m, adapter, layer + LLAMA_OUTPUT, CLPEFT_IDENTITY, a->o, dx, 0.0f, net->d_o, queue));
+    TRY(clp_project_back(m, adapter, layer + LLAMA_OUTPUT, CLPEFT_IDENTITY, a->o, dx, 0, 0.0f, net->d_o, queue));
     if (m->lowest == layer + LLAMA_OUTPUT) goto out;
     TRY(clpeft_attention_backward(m->ctx, &shape, m->row_start, q, k, v, a->o, a->lse, net->d_o, net->dsum, dq, dk, dv,
                                   queue, 0, NULL, NULL));
     TRY(rotate(m, net->dqkv, 1, queue));
     TRY(norm_again(m, adapter, layer + LLAMA_QKV, 2 * b, net->x[b], a->stat1, queue));
-    TRY(clp_project_back(m, adapter, layer + LLAMA_QKV, CLPEFT_IDENTITY, net->n, net->dqkv, 0.0f, net->dn, queue));
+    TRY(clp_project_back(m, adapter, layer + LLAMA_QKV, CLPEFT_IDENTITY, net->n, net->dqkv, 1, 0.0f, net->dn, queue));
     if (m->lowest < layer + LLAMA_QKV) TRY(norm_back(m, 2 * b, net->x[b], a->stat1, net->dn, 1.0f, dx, queue));
 out:
     return status;

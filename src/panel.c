@@ -8,7 +8,14 @@ enum { KEEP = 1, GAIN = 2, BIAS = 4, SLOPE = 8, RESIDUAL = 16, BETA = 32, SITES 
 enum { ACTIVATE = 256, SLOPES = 512 };
 enum { NARROW_ROWS = 3 };      /* ROWS of dot_rows.cl */
 enum { GRADIENT_TOKENS = 24 }; /* TOKENS of site_gradients.cl */
-enum { GRADIENT_GAIN = 1, GRADIENT_DG = 2, GRADIENT_FIRST = 4, GRADIENT_SCALE = 8, GRADIENT_MADE = 16 };
+enum {
+    GRADIENT_GAIN = 1,
+    GRADIENT_DG = 2,
+    GRADIENT_FIRST = 4,
+    GRADIENT_SCALE = 8,
+    GRADIENT_MADE = 16,
+    GRADIENT_HERE = 32
+};
 
 /* A view for a kernel that is told by its flags not to read it: some buffer must stand there. */
 static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
@@ -16,18 +23,21 @@ static clpeft_view or_dummy(clpeft_view view, cl_mem dummy)
     return view.buf ? view : (clpeft_view){ dummy, 0, 0 };
 }
 
+int clp_crowded(const clpeft_context *ctx, size_t M, clpeft_view x)
+{
+    return M > 1 && x.ld % 1024 == 0 && ctx->tuning.tile_rows > ctx->tuning.l1_ways;
+}
+
 clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, cl_mem scratch,
                           size_t off, clpeft_view *out)
 {
     const size_t one = 1;
-    const clp_tuning *t = &s->ctx->tuning;
-    const int crowded = M > 1 && x.ld % 1024 == 0 && t->tile_rows > t->l1_ways;
     const cl_int function = (cl_int)f;
     const clpeft_view y = clp_prepared(scratch, off, K);
     const clp_arg args[] = { SIZE(K), VIEW(x), VALUE(function), VIEW(y) };
 
     *out = x;
-    if (f == CLPEFT_IDENTITY && !crowded) return CLPEFT_OK;
+    if (f == CLPEFT_IDENTITY && !clp_crowded(s->ctx, M, x)) return CLPEFT_OK;
     *out = y;
     s->bytes = 8.0 * (double)M * (double)K;
     return clp_run(s, "pack", "prepare", "", ARGS(args), 1, &M, &one);
@@ -211,9 +221,10 @@ clpeft_status clp_site_gradients_run(clp_stream *s, const clp_site_gradients *p)
     const size_t launches = (p->T + each - 1) / each, pieces = launches * wanted;
     const size_t rows = (p->T + pieces - 1) / pieces, all = (p->T + rows - 1) / rows,
                  parts = all < wanted ? all : wanted;
+    const int here = p->scaled.buf == p->y.buf && p->scaled.off == p->y.off;
     const cl_int f = (cl_int)p->f;
     cl_int flags = (p->g.buf ? GRADIENT_GAIN : 0) | (p->kept.buf ? GRADIENT_DG : 0) | GRADIENT_FIRST |
-                   (p->scaled.buf ? GRADIENT_SCALE : 0) | (made ? GRADIENT_MADE : 0);
+                   (p->scaled.buf ? GRADIENT_SCALE : 0) | (here ? GRADIENT_HERE : 0) | (made ? GRADIENT_MADE : 0);
     clpeft_status status = CLPEFT_OK;
 
     if (made) TRY(clp_narrow_run(s, p->T, p->R, p->N, p->y, p->bt, p->d));

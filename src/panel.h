@@ -36,8 +36,9 @@ static inline clpeft_view clp_prepared(cl_mem scratch, size_t off, size_t K)
     return (clpeft_view){ scratch, off, K % 1024 == 0 ? K + 16 : K };
 }
 
-/* The left operand f(x), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. Rows a multiple of 4 KB apart are
- * copied too, where a first-level cache may not hold a tile's. */
+/* Rows of x are a multiple of 4 KB apart, and a first-level cache may not hold a tile's. */
+int clp_crowded(const clpeft_context *ctx, size_t M, clpeft_view x);
+/* The left operand f(x), x [M,K]: *out is x itself where nothing is to be done, else made in scratch. A crowded one is copied too. */
 clpeft_status clp_prepare(clp_stream *s, size_t M, size_t K, clpeft_view x, clpeft_activation f, cl_mem scratch,
                           size_t off, clpeft_view *out);
 
@@ -73,7 +74,7 @@ clpeft_status clp_product_run(clp_stream *s, const clp_product *p);
 clpeft_status clp_narrow_run(clp_stream *s, size_t M, size_t R, size_t K, clpeft_view x, clpeft_view w, clpeft_view u);
 
 /* Of the sites of a layer, in one pass over T tokens:  D [T,R] = Y B,  db [R,N] += (U^T Y) diag(g),  da [R,K] += D^T f(X),  with `kept` also
- * dg [N] += column sums of Y kept, with `scaled` also scaled = Y diag(g).  Y [T,N]; bt [R,N] is B^T, with rows as W above. */
+ * dg [N] += column sums of Y kept, with `scaled` also scaled = Y diag(g), which may be Y.  Y [T,N]; bt [R,N] is B^T, with rows as W above. */
 typedef struct {
     size_t T, N, K, R;
     size_t area, spans; /* of clp_lowrank */

@@ -17,6 +17,7 @@ typedef struct {
     int slopes;                   /* on packed weights: before, and x of a backward, hold slopes of the activation */
     clpeft_view dx;               /* backward; buf NULL: not asked for */
     float accumulate;
+    int spent;             /* backward: nobody reads y after it, so it may hold g dy then */
     float dropout;         /* of the low-rank path, 0: none */
     uint64_t dropout_seed; /* of this layer and step */
     size_t first_token;    /* of its masks */

@@ -178,10 +178,10 @@ static clpeft_status ffn_backward(clpeft_model *m, clpeft_adapter *adapter, size
     clpeft_view dy;
 
     TRY(scale_back(m, net->scale[2 * b + 1], dx, &dy, queue));
-    TRY(clp_project_back(m, adapter, layer + VIT_DOWN, net->act, a->p, dy, 0.0f, a->p, queue));
+    TRY(clp_project_back(m, adapter, layer + VIT_DOWN, net->act, a->p, dy, 0, 0.0f, a->p, queue));
     if (m->lowest == layer + VIT_DOWN) goto out;
     TRY(norm_again(m, adapter, layer + VIT_UP, 2 * b + 1, a->x1, a->stat2, queue));
-    TRY(clp_project_back(m, adapter, layer + VIT_UP, CLPEFT_IDENTITY, net->n, a->p, 0.0f, net->dn, queue));
+    TRY(clp_project_back(m, adapter, layer + VIT_UP, CLPEFT_IDENTITY, net->n, a->p, 1, 0.0f, net->dn, queue));
     if (m->lowest == layer + VIT_UP) goto out;
     TRY(norm_back(m, 2 * b + 1, a->x1, a->stat2, net->dn, 1.0f, dx, queue));
 out:
@@ -202,12 +202,12 @@ static clpeft_status attention_backward(clpeft_model *m, clpeft_adapter *adapter
     clpeft_view dy;
 
     TRY(scale_back(m, net->scale[2 * b], dx, &dy, queue));
-    TRY(clp_project_back(m, adapter, layer + VIT_OUTPUT, CLPEFT_IDENTITY, a->o, dy, 0.0f, a->d_o, queue));
+    TRY(clp_project_back(m, adapter, layer + VIT_OUTPUT, CLPEFT_IDENTITY, a->o, dy, 0, 0.0f, a->d_o, queue));
     if (m->lowest == layer + VIT_OUTPUT) goto out;
     TRY(clpeft_attention_backward(m->ctx, &shape, m->row_start, q, k, v, a->o, a->lse, a->d_o, net->dsum, dq, dk, dv,
                                   queue, 0, NULL, NULL));
     TRY(norm_again(m, adapter, layer + VIT_QKV, 2 * b, net->x[b], a->stat1, queue));
-    TRY(clp_project_back(m, adapter, layer + VIT_QKV, CLPEFT_IDENTITY, net->n, a->dqkv, 0.0f, net->dn, queue));
+    TRY(clp_project_back(m, adapter, layer + VIT_QKV, CLPEFT_IDENTITY, net->n, a->dqkv, 1, 0.0f, net->dn, queue));
     if (m->lowest < layer + VIT_QKV) TRY(norm_back(m, 2 * b, net->x[b], a->stat1, net->dn, 1.0f, dx, queue));
 out:
     return status;

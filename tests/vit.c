@@ -80,9 +80,11 @@ static double loss_of(tiny_vit *v, tiny_weights w)
 static const struct {
     int named, recompute;
     const char *sites;
+    clpeft_method method;
 } backwards[] = {
-    { 0, 0, "all" },    { 1, 0, "all" }, { 1, 1, "all" },  { 1, 0, "query,value" },
-    { 1, 0, "output" }, { 0, 0, "up" },  { 1, 0, "down" },
+    { 0, 0, "all", CLPEFT_LORA },    { 1, 0, "all", CLPEFT_LORA },         { 1, 1, "all", CLPEFT_LORA },
+    { 1, 0, "output", CLPEFT_LORA }, { 1, 0, "query,value", CLPEFT_LORA }, { 0, 0, "up", CLPEFT_LORA },
+    { 1, 0, "down", CLPEFT_LORA },   { 0, 0, "all", CLPEFT_DORA },
 };
 
 typedef struct {
@@ -101,7 +103,7 @@ static adapted adapt(const tiny_vit *v, clpeft_method method, const char *list, 
     clpeft_adapter_config config = clpeft_adapter_defaults(method);
     adapted a = { 0 };
 
-    config.rank = 2, config.alpha = 3;
+    config.rank = 2, config.alpha = 3, config.norm_gradient = config.magnitude;
     ck_ok(clpeft_model_load(&a.model, dev.ctx, v->t.dir, &options));
     ck_ok(clpeft_model_sites(a.model, list, &a.sites, &a.n));
     ck_ok(clpeft_params_create(&a.params, dev.ctx));
@@ -127,11 +129,12 @@ static void release(adapted *a)
     free(a->sites), free(a->theta);
 }
 
-/* Of sum(y dy) for a fixed random dy. */
+/* Of sum(y dy) for a fixed random dy; the norms of DoRA count as functions of A and B. */
 static float *gradients(adapted *a, const tiny_vit *v)
 {
     const clpeft_batch batch = batch_of(v);
     float *grad = malloc(a->size * sizeof *grad);
+    clpeft_workspace *ws = NULL;
     clpeft_view view;
 
     random_state = 99;
@@ -139,18 +142,22 @@ static float *gradients(adapted *a, const tiny_vit *v)
     ck_ok(clpeft_params_zero_grad(a->params, dev.queue, 0, NULL, NULL));
     ck_ok(clpeft_model_forward(a->model, a->adapter, &batch, 1, &view, dev.queue, 0, NULL, NULL));
     ck_ok(clpeft_model_backward(a->model, a->adapter, dy.view, dev.queue, 0, NULL, NULL));
-    ck_ok(clpeft_adapter_backward(a->adapter, NULL, dev.queue, 0, NULL, NULL));
+    const size_t bytes = clpeft_adapter_workspace(a->adapter);
+    if (bytes) ck_ok(clpeft_workspace_create(&ws, dev.ctx, bytes));
+    ck_ok(clpeft_adapter_backward(a->adapter, ws, dev.queue, 0, NULL, NULL));
     ck_ok(clpeft_params_read(a->params, CLPEFT_GRAD, NULL, grad, dev.queue));
+    clpeft_workspace_destroy(ws);
     matrix_free(&dy);
     return grad;
 }
 
-/* W0 + s B A of every site. */
+/* W0 + s B A of every site; with magnitudes m each row of it has the length that m says. */
 static void adapt_weights(tiny_vit *v, const adapted *a, tiny_weights w)
 {
     const size_t r = clpeft_adapter_get_config(a->adapter)->rank;
     const double s = (double)clpeft_adapter_get_config(a->adapter)->alpha / (double)r;
     const clpeft_site *sites = a->sites;
+    const clpeft_tensor *m;
     char name[96];
     for (size_t p = 0; p < a->n; p++) {
         int module = 0;
@@ -165,6 +172,12 @@ static void adapt_weights(tiny_vit *v, const adapted *a, tiny_weights w)
             w[b][module][i] = w0[i];
             for (size_t j = 0; j < r; j++) w[b][module][i] += s * B[i / cols * r + j] * A[j * cols + i % cols];
         }
+        snprintf(name, sizeof name, "blocks.%zu.%s.m", b, sites[p].name);
+        for (size_t i = 0; (m = clpeft_params_find(a->params, name)) && i < rows; i++) {
+            double square = 0, *row = w[b][module] + i * cols;
+            for (size_t k = 0; k < cols; k++) square += row[k] * row[k];
+            for (size_t k = 0; k < cols; k++) row[k] *= a->theta[m->off + i] / sqrt(square);
+        }
     }
 }
 
@@ -175,7 +188,7 @@ START_TEST(gradients_match_central_differences)
     double largest = 0;
 
     write_model(v, "");
-    adapted a = adapt(v, CLPEFT_LORA, backwards[_i].sites, backwards[_i].recompute);
+    adapted a = adapt(v, backwards[_i].method, backwards[_i].sites, backwards[_i].recompute);
     float *grad = gradients(&a, v);
     weights_copy(v, w);
     for (size_t i = 0; i < a.size; i++) largest = fmax(largest, fabs((double)grad[i]));
