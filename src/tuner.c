@@ -93,22 +93,33 @@ out:
     return status;
 }
 
+/* Two tunings take turns, so that a change of the machine's speed meets both; each counts with its fastest run. */
+static clpeft_status take_turns(const tuner *t, const clp_tuning *first, const clp_tuning *second, const size_t *shape,
+                                double fastest[2])
+{
+    clpeft_status status = CLPEFT_OK;
+    double gflops = 0;
+
+    fastest[0] = fastest[1] = 0;
+    for (int turn = 0; turn < 4; turn++) {
+        TRY(measure(t, turn % 2 ? second : first, shape, &gflops));
+        if (gflops > fastest[turn % 2]) fastest[turn % 2] = gflops;
+    }
+out:
+    return status;
+}
+
 /* ---- candidates ------------------------------------------------------------------------------------------------------- */
 
-/* Candidate and best so far take turns on shapes [first, last), so that a change of the machine's speed meets both; each counts with
- * its fastest run. Scores are harmonic means; the candidate becomes the best when it wins by more than 3 %. */
+/* Candidate and best so far take turns on shapes [first, last). Scores are harmonic means; the candidate becomes the best when it
+ * wins by more than 3 %. */
 static void try_candidate(tuner *t, const clp_tuning *candidate, size_t first, size_t last, const char *what)
 {
-    const clp_tuning *of[2] = { &t->best, candidate };
-    double inverse[2] = { 0, 0 };
+    double inverse[2] = { 0, 0 }, fastest[2];
     int failed = 0;
 
     for (size_t i = first; i < last && !failed; i++) {
-        double fastest[2] = { 0, 0 }, gflops = 0;
-        for (int turn = 0; turn < 4 && !failed; turn++) {
-            failed = measure(t, of[turn % 2], shapes[i], &gflops) != CLPEFT_OK;
-            if (!failed && gflops > fastest[turn % 2]) fastest[turn % 2] = gflops;
-        }
+        failed = take_turns(t, &t->best, candidate, shapes[i], fastest) != CLPEFT_OK;
         for (int k = 0; k < 2 && !failed; k++) inverse[k] += 1 / fastest[k];
     }
     const double score = failed ? 0 : (double)(last - first) / inverse[1];
@@ -181,8 +192,9 @@ clpeft_status clpeft_tune(clpeft_context *ctx, clpeft_tune_report report, void *
     tune_blas(&t);
     for (size_t i = 0; i < CLPEFT_TUNE_SHAPES; i++) {
         result->shape[i].M = shapes[i][0], result->shape[i].N = shapes[i][1], result->shape[i].K = shapes[i][2];
-        TRY(measure(&t, &ctx->tuning, shapes[i], &result->shape[i].before));
-        TRY(measure(&t, &t.best, shapes[i], &result->shape[i].after));
+        double fastest[2];
+        TRY(take_turns(&t, &ctx->tuning, &t.best, shapes[i], fastest));
+        result->shape[i].before = fastest[0], result->shape[i].after = fastest[1];
     }
     result->after = result->before;
     result->after.panel_gemm = (int)t.best.panel, result->after.vector = t.best.vector;
