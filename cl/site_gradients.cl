@@ -110,7 +110,7 @@ __kernel ONE void site_gradients(ulong T0, ulong T, ulong rows, ulong N, ulong K
     __global float *part = parts + parts_off + get_global_id(0) * height * (NP + ROUND(K, NR));
 
     for (size_t t0 = first; t0 < last; t0 += TOKENS) {
-        const size_t t1 = min((ulong)(t0 + TOKENS), (ulong)last), next = t1 + TOKENS <= last ? TOKENS : 0;
+        const size_t t1 = min((ulong)(t0 + TOKENS), (ulong)last), next = t1 < T ? TOKENS : 0;
         const int fresh = flags & FIRST && t0 == first;
         if (!(flags & MADE)) narrow_tokens(t0, t1, last, R, depth, groups, y + y_off, y_ld, bt + bt_off, bt_ld, d + d_off, d_ld);
         for (size_t n = 0; n < N; n += NR) {
