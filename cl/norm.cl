@@ -43,7 +43,7 @@ static inline V weights(__global const W_TYPE *w)
 
 /* Sum of v^2 over `count` steps from w and at on, added to s0 and s1: the two vectors of a panel; count is STEPS or 1. The steps are written
  * out: each step of a loop counts (strip.cl). W0 is asked for a little in each turn: more at once has to wait for places to arrive in. */
-#define ASK(i) PREFETCH(at + (i + STEPS) * at_ld, 64);
+#define ASK(i) PREFETCH_SOON(at + (i + STEPS) * at_ld, 64);
 #define OPEN(i) V v##i = weights(w + i * NR), u##i = weights(w + i * NR + VW);
 #define ADD(i) { const V a = at[i * at_ld + r]; v##i = fma(b0, a, v##i), u##i = fma(b1, a, u##i); }
 #define SQUARE(i) s0 = fma(v##i, v##i, s0), s1 = fma(u##i, u##i, s1);
@@ -52,10 +52,10 @@ static inline V weights(__global const W_TYPE *w)
         ALL(ASK) ALL(OPEN)                                                                    \
         for (int r = 0; r < rank; r++) {                                                      \
             const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                \
-            PREFETCH(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));                \
+            PREFETCH_SOON(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));                \
             ALL(ADD)                                                                          \
         }                                                                                     \
-        for (int i = rank; i < count; i++) PREFETCH(w + AHEAD + i * NR, NR * sizeof(W_TYPE)); \
+        for (int i = rank; i < count; i++) PREFETCH_SOON(w + AHEAD + i * NR, NR * sizeof(W_TYPE)); \
         ALL(SQUARE)                                                                           \
         w += count * NR, at += count * at_ld;                                                 \
     }
