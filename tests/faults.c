@@ -19,6 +19,14 @@ static void prepare_tune(void)
     layer->skip_kernels = host.hold_clock = 1;
 }
 
+/* A device that CLBlast serves. */
+static void prepare_tune_groups(void)
+{
+    setenv("CLPEFT_GEMM", "clblast", 1);
+    prepare_tune();
+    unsetenv("CLPEFT_GEMM");
+}
+
 static clpeft_status run_tune(void)
 {
     const clpeft_status status = clpeft_tune(it.ctx, NULL, NULL, &it.tune);
@@ -49,6 +57,7 @@ static const fault_scenario list[] = {
     { "gguf-export", prepare_gguf, run_gguf, NULL, failed_gguf, 1, NULL },
     { "merge", prepare_merge, run_merge, NULL, failed_merge, 1, NULL },
     { "tune", prepare_tune, run_tune, NULL, NULL, 20, again_tune },
+    { "tune-groups", prepare_tune_groups, run_tune, NULL, NULL, 20, again_tune },
 };
 
 static void set_up(void)
