@@ -47,17 +47,17 @@ static inline V weights(__global const W_TYPE *w)
 #define OPEN(i) V v##i = weights(w + i * NR), u##i = weights(w + i * NR + VW);
 #define ADD(i) { const V a = at[i * at_ld + r]; v##i = fma(b0, a, v##i), u##i = fma(b1, a, u##i); }
 #define SQUARE(i) s0 = fma(v##i, v##i, s0), s1 = fma(u##i, u##i, s1);
-#define SQUARES(ALL, count)                                                                   \
-    {                                                                                         \
-        ALL(ASK) ALL(OPEN)                                                                    \
-        for (int r = 0; r < rank; r++) {                                                      \
-            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                \
-            PREFETCH_SOON(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));                \
-            ALL(ADD)                                                                          \
-        }                                                                                     \
-        for (int i = rank; i < count; i++) PREFETCH_SOON(w + AHEAD + i * NR, NR * sizeof(W_TYPE)); \
-        ALL(SQUARE)                                                                           \
-        w += count * NR, at += count * at_ld;                                                 \
+#define SQUARES(ALL, count)                                                                     \
+    {                                                                                           \
+        ALL(ASK) ALL(OPEN)                                                                      \
+        for (int r = 0; r < rank; r++) {                                                        \
+            const V b0 = LOAD(bt + r * bt_ld), b1 = LOAD(bt + r * bt_ld + VW);                  \
+            PREFETCH_SOON(w + AHEAD + min(r, count - 1) * NR, NR * sizeof(W_TYPE));             \
+            ALL(ADD)                                                                            \
+        }                                                                                       \
+        for (int i = rank; i < count; i++) PREFETCH_SOON(w + AHEAD + i * NR, NR * sizeof(W_TYPE));\
+        ALL(SQUARE)                                                                             \
+        w += count * NR, at += count * at_ld;                                                   \
     }
 
 /* The steps from ... to - 1 of K: c holds the sum of squares until the last ones.   Launch: global panels of the largest site, jobs. */

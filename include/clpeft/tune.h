@@ -12,7 +12,7 @@ extern "C" {
 typedef struct {
     const char *what;     /* "tile 12 x 32"; valid during the call */
     unsigned done, total; /* candidates measured so far, and in all */
-    double gflops;        /* of this candidate on the shapes of its stage; 0: it does not run on this device */
+    double gflops;        /* of this candidate at the work of its stage; 0: it does not run on this device */
     int best;             /* the best so far */
 } clpeft_tune_step;
 typedef void (*clpeft_tune_report)(void *user, const clpeft_tune_step *step);
